@@ -18,3 +18,6 @@ if(BLIP2_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=address,undefined)
 endif()
+
+# One setting for library, programs and tests, so that they share one precompiled header.
+add_compile_options(-fPIC)
