@@ -1,0 +1,38 @@
+#include "blip2/nn/attention.h"
+
+#include <torch/torch.h>
+
+#include <limits>
+
+namespace blip2 {
+
+at::Tensor split_heads(const at::Tensor& x, std::int64_t heads) {
+  return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor merge_heads(const at::Tensor& x) {
+  return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)});
+}
+
+at::Tensor additive_mask(const at::Tensor& visible, at::ScalarType dtype) {
+  const double lowest = AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, dtype, "additive_mask", [] {
+    return static_cast<double>(std::numeric_limits<scalar_t>::lowest());
+  });
+  return at::zeros(visible.sizes(), visible.options().dtype(dtype)).masked_fill_(visible.eq(0), lowest);
+}
+
+at::Tensor attention(const at::Tensor& query, const KeyValue& memory, const at::Tensor& mask, double scale,
+                     double dropout) {
+  std::optional<at::Tensor> bias;
+  if (mask.defined()) bias = mask;
+  return at::scaled_dot_product_attention(query, memory.key, memory.value, bias, dropout, /*is_causal=*/false, scale);
+}
+
+at::Tensor attention_probabilities(const at::Tensor& query, const at::Tensor& key, const at::Tensor& mask,
+                                   double scale) {
+  at::Tensor scores = at::matmul(query, key.transpose(-1, -2)) * scale;
+  if (mask.defined()) scores = scores + mask;
+  return scores.softmax(-1);
+}
+
+}  // namespace blip2
