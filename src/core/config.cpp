@@ -10,7 +10,9 @@
 namespace blip2 {
 namespace {
 
-std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
+std::string join(const std::string& path, const std::string& name) {
+  return path.empty() ? name : path + "." + name;
+}
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -32,13 +34,27 @@ bool all_of_array(const nlohmann::json& value, Predicate predicate) {
   return value.is_array() && std::all_of(value.begin(), value.end(), predicate);
 }
 
-bool is_integer(const nlohmann::json& value) { return value.is_number_integer(); }
-bool is_number(const nlohmann::json& value) { return value.is_number(); }
-bool is_bool(const nlohmann::json& value) { return value.is_boolean(); }
-bool is_string(const nlohmann::json& value) { return value.is_string(); }
-bool is_integers(const nlohmann::json& value) { return all_of_array(value, is_integer); }
-bool is_numbers(const nlohmann::json& value) { return all_of_array(value, is_number); }
-bool is_strings(const nlohmann::json& value) { return all_of_array(value, is_string); }
+bool is_integer(const nlohmann::json& value) {
+  return value.is_number_integer();
+}
+bool is_number(const nlohmann::json& value) {
+  return value.is_number();
+}
+bool is_bool(const nlohmann::json& value) {
+  return value.is_boolean();
+}
+bool is_string(const nlohmann::json& value) {
+  return value.is_string();
+}
+bool is_integers(const nlohmann::json& value) {
+  return all_of_array(value, is_integer);
+}
+bool is_numbers(const nlohmann::json& value) {
+  return all_of_array(value, is_number);
+}
+bool is_strings(const nlohmann::json& value) {
+  return all_of_array(value, is_string);
+}
 
 }  // namespace
 
@@ -120,10 +136,18 @@ void ConfigReader::read(const char* name, Value& value, const char* expected, bo
   value = found->get<Value>();
 }
 
-void ConfigReader::field(const char* name, std::int64_t& value) { read(name, value, "an integer", is_integer); }
-void ConfigReader::field(const char* name, double& value) { read(name, value, "a number", is_number); }
-void ConfigReader::field(const char* name, bool& value) { read(name, value, "true or false", is_bool); }
-void ConfigReader::field(const char* name, std::string& value) { read(name, value, "a string", is_string); }
+void ConfigReader::field(const char* name, std::int64_t& value) {
+  read(name, value, "an integer", is_integer);
+}
+void ConfigReader::field(const char* name, double& value) {
+  read(name, value, "a number", is_number);
+}
+void ConfigReader::field(const char* name, bool& value) {
+  read(name, value, "true or false", is_bool);
+}
+void ConfigReader::field(const char* name, std::string& value) {
+  read(name, value, "a string", is_string);
+}
 void ConfigReader::field(const char* name, std::vector<std::int64_t>& value) {
   read(name, value, "a list of integers", is_integers);
 }

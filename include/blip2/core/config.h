@@ -86,7 +86,8 @@ class ConfigWriter final : public FieldVisitor {
 
 }  // namespace detail
 
-/** Reads `object` over `options`, which keep their defaults where the file is silent. `source` names the file in errors. */
+/** Reads `object` over `options`, which keep their defaults where the file is silent. `source` names the file in
+ * errors. */
 template <typename Options>
 void read_config(const nlohmann::json& object, Options& options, const std::string& source,
                  UnknownKeys unknown = UnknownKeys::kRefuse) {

@@ -1,6 +1,6 @@
-// One description of every options struct: a free function `visit_fields(FieldVisitor&, Options&)` that names each field
-// once. Reading a JSON config, writing it back, comparing and printing all walk that one list, so they cannot drift
-// apart. This header knows no JSON; core/config.h does.
+// One description of every options struct: a free function `visit_fields(FieldVisitor&, Options&)` that names each
+// field once. Reading a JSON config, writing it back, comparing and printing all walk that one list, so they cannot
+// drift apart. This header knows no JSON; core/config.h does.
 #pragma once
 
 #include <cstdint>
