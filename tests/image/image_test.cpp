@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "blip2/core/atomic_file.h"
+#include "blip2/core/read_file.h"
 #include "blip2/core/config.h"
 #include "image/fingerprint.h"
 #include "support/expect_error.h"
