@@ -25,5 +25,6 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::uint
     throw WorldError("'" + path.string() + "' became shorter while it was read");
   }
   return bytes;
+}
 
 }  // namespace blip2

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "blip2/core/error.h"
+#include "train/restore_tensors.h"
 
 namespace blip2 {
 namespace {
@@ -17,20 +18,6 @@ void check_range(const char* name, double value, double low, double high) {
   throw UserError(sentence.str());
 }
 
-std::string list_first(const std::vector<std::string>& problems) {
-  constexpr std::size_t kShown = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(kShown, problems.size()); ++i) text += (i == 0 ? "" : ", ") + problems[i];
-  if (problems.size() > kShown) text += " and " + std::to_string(problems.size() - kShown) + " more";
-  return text;
-}
-
-std::string shape_text(at::IntArrayRef sizes) {
-  std::ostringstream text;
-  text << sizes;
-  return text.str();
-}
-
 }  // namespace
 
 void visit_fields(FieldVisitor& visitor, OptimizerOptions& options) {
@@ -39,16 +26,6 @@ void visit_fields(FieldVisitor& visitor, OptimizerOptions& options) {
   visitor.field("beta2", options.beta2);
   visitor.field("epsilon", options.epsilon);
   visitor.field("decay_temperature", options.decay_temperature);
-}
-
-NamedTensors trainable_parameters(const torch::nn::Module& module) {
-  NamedTensors parameters;
-  std::set<const at::TensorImpl*> seen;
-  for (const auto& item : module.named_parameters()) {
-    if (!item.value().requires_grad() || !seen.insert(item.value().unsafeGetTensorImpl()).second) continue;
-    parameters.emplace(item.key(), item.value());
-  }
-  return parameters;
 }
 
 bool is_decayed(const std::string& name, const at::Tensor& parameter, const OptimizerOptions& options) {
@@ -138,26 +115,7 @@ NamedTensors AdamW::state() const {
 }
 
 void AdamW::load_state(const NamedTensors& state) {
-  const torch::NoGradGuard no_grad;
-  NamedTensors own = this->state();
-  std::vector<std::string> problems;
-  for (const auto& [name, tensor] : own) {
-    const auto found = state.find(name);
-    if (found == state.end()) {
-      problems.push_back("'" + name + "' is missing");
-    } else if (found->second.sizes() != tensor.sizes()) {
-      problems.push_back("'" + name + "' has shape " + shape_text(found->second.sizes()) + " instead of " +
-                         shape_text(tensor.sizes()));
-    }
-  }
-  for (const auto& [name, tensor] : state) {
-    if (!own.contains(name)) problems.push_back("'" + name + "' belongs to no trained parameter");
-  }
-  if (!problems.empty()) {
-    throw UserError("the optimizer state does not fit the model (" + list_first(problems) +
-                    "): it was saved from a different model or set of trained parameters");
-  }
-  for (auto& [name, tensor] : own) tensor.copy_(state.at(name));
+  restore_tensors(this->state(), state, "the optimizer state");
 }
 
 }  // namespace blip2

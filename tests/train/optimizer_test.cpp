@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "blip2/checkpoint/module_state.h"
 #include "support/expect_error.h"
 
 namespace blip2 {
@@ -171,9 +172,10 @@ TEST(AdamW, ListsEverythingThatDoesNotFitInOneSentence) {
   AdamW optimizer({{"a", leaf({1.0, 2.0})}}, {});
   const NamedTensors state = {
       {"a.exp_avg", at::zeros({3})}, {"a.exp_avg_sq", at::zeros({2})}, {"b.step", at::zeros({})}};
-  EXPECT_USER_ERROR(optimizer.load_state(state),
-                    "the optimizer state does not fit the model ('a.exp_avg' has shape [3] instead of [2], 'a.step' is "
-                    "missing, 'b.step' belongs to no trained parameter)");
+  EXPECT_USER_ERROR(
+      optimizer.load_state(state),
+      "the optimizer state does not fit the model ('a.exp_avg' is Float [3] instead of Float [2], 'a.step' "
+      "is missing, 'b.step' belongs to no trained parameter)");
 }
 
 TEST(AdamW, RefusesOptionsOutOfRange) {

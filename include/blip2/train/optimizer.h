@@ -9,20 +9,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
+#include "blip2/checkpoint/safetensors.h"
 #include "blip2/core/field_visitor.h"
 
-namespace torch::nn {
-class Module;
-}
-
 namespace blip2 {
-
-/** Tensors by name, ordered by name. */
-using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct OptimizerOptions {
   double weight_decay = 0.05;
@@ -35,10 +28,6 @@ struct OptimizerOptions {
 };
 
 void visit_fields(FieldVisitor& visitor, OptimizerOptions& options);
-
-/** The parameters of `module` that require a gradient, by name; a tensor registered twice appears under its first name
- * only. */
-NamedTensors trainable_parameters(const torch::nn::Module& module);
 
 /** Whether AdamW decays a parameter (lavis spec 7.1). */
 bool is_decayed(const std::string& name, const at::Tensor& parameter, const OptimizerOptions& options);
