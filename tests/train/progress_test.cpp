@@ -67,7 +67,7 @@ TEST(Progress, WritesPlainLinesNowAndThenWhereThereIsNoTerminal) {
 TEST(Progress, RedrawsOneLineOnATerminalAndEndsItBeforeASentence) {
   std::ostringstream stream;
   {
-    Progress progress(stream, /*log_every=*/1, /*width=*/31);
+    Progress progress(stream, /*log_every=*/1, /*width=*/32);
     progress.show(record_of(1), 5);
     progress.show(record_of(2), 5);  // too soon to draw again
     progress.say("saved");

@@ -112,6 +112,7 @@ TEST(InterruptedRun, SavesItselfAfterItsStepAndResumes) {
 }
 
 TEST(Interruption, KillsAtTheSecondSignal) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
       {
         const Interruption interruption;
