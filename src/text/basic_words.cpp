@@ -1,5 +1,6 @@
 #include "text/basic_words.h"
 
+#include <unicode/locid.h>
 #include <unicode/normalizer2.h>
 #include <unicode/unistr.h>
 
