@@ -1,28 +1,43 @@
-# Finds LibTorch and makes the target `blip2_torch`. Also installed: the package config of blip2 includes it.
+# Makes the target `blip2_torch` from a LibTorch folder. Installed too: the package config of blip2 includes this file.
 #
-# Two sources. An official LibTorch or any folder that find_package(Torch) accepts (CMAKE_PREFIX_PATH or Torch_DIR), and
-# the folder that scripts/setup.sh made from the torch wheel (BLIP2_LIBTORCH). The wheel's own TorchConfig.cmake stops
-# with an error where there is no CUDA toolkit, so for a CPU build its libraries are named here.
+# The folder is, in this order: BLIP2_LIBTORCH; the one that Torch_DIR or CMAKE_PREFIX_PATH leads to;
+# BLIP2_LIBTORCH_DEFAULT, which whoever includes this file sets. A CPU build names the two libraries itself, because the
+# TorchConfig.cmake of a CUDA build of LibTorch stops with an error where there is no CUDA toolkit.
 
-if(DEFINED ENV{XDG_CACHE_HOME})
-  set(_blip2_cache "$ENV{XDG_CACHE_HOME}/blip2")
-else()
-  set(_blip2_cache "$ENV{HOME}/.cache/blip2")
+if(TARGET blip2_torch)
+  return()
 endif()
-set(BLIP2_LIBTORCH "${_blip2_cache}/libtorch-2.15.0/torch" CACHE PATH "LibTorch folder (holds include/ and lib/)")
+set(BLIP2_LIBTORCH "" CACHE PATH "LibTorch folder (holds include/ and lib/); empty: the one that is found")
+
+set(BLIP2_LIBTORCH_FOUND "${BLIP2_LIBTORCH}")
+set(_blip2_prefixes ${CMAKE_PREFIX_PATH})
+if(Torch_DIR)
+  list(PREPEND _blip2_prefixes "${Torch_DIR}/../../..")
+endif()
+foreach(_blip2_prefix IN LISTS _blip2_prefixes BLIP2_LIBTORCH_DEFAULT)
+  if(NOT BLIP2_LIBTORCH_FOUND AND EXISTS "${_blip2_prefix}/share/cmake/Torch/TorchConfig.cmake")
+    get_filename_component(BLIP2_LIBTORCH_FOUND "${_blip2_prefix}" ABSOLUTE)
+  endif()
+endforeach()
+if(NOT EXISTS "${BLIP2_LIBTORCH_FOUND}/lib/libtorch_cpu.so")
+  set(_blip2_tried "${BLIP2_LIBTORCH_FOUND}")
+  if(NOT _blip2_tried)
+    set(_blip2_tried "${BLIP2_LIBTORCH_DEFAULT}")
+  endif()
+  message(FATAL_ERROR "LibTorch not found: '${_blip2_tried}' holds no lib/libtorch_cpu.so and CMAKE_PREFIX_PATH leads to "
+    "no LibTorch; run scripts/setup.sh, or pass -DBLIP2_LIBTORCH=PATH.")
+endif()
+message(STATUS "LibTorch: ${BLIP2_LIBTORCH_FOUND}")
 
 add_library(blip2_torch INTERFACE IMPORTED)
-if(BLIP2_CUDA OR Torch_DIR OR CMAKE_PREFIX_PATH MATCHES "[Tt]orch")
-  list(APPEND CMAKE_PREFIX_PATH "${BLIP2_LIBTORCH}")
-  find_package(Torch REQUIRED)
+# What LibTorch's libraries need themselves (CUDA, NCCL) is found when a program starts, through their own run paths.
+target_link_options(blip2_torch INTERFACE -Wl,--allow-shlib-undefined)
+if(BLIP2_CUDA)
+  find_package(Torch REQUIRED PATHS "${BLIP2_LIBTORCH_FOUND}" NO_DEFAULT_PATH)
   target_link_libraries(blip2_torch INTERFACE torch)
-  target_link_options(blip2_torch INTERFACE -Wl,--allow-shlib-undefined)
-elseif(EXISTS "${BLIP2_LIBTORCH}/lib/libtorch_cpu.so")
-  target_include_directories(blip2_torch SYSTEM INTERFACE
-    "${BLIP2_LIBTORCH}/include" "${BLIP2_LIBTORCH}/include/torch/csrc/api/include")
-  target_link_libraries(blip2_torch INTERFACE "${BLIP2_LIBTORCH}/lib/libtorch_cpu.so" "${BLIP2_LIBTORCH}/lib/libc10.so")
-  target_link_options(blip2_torch INTERFACE -Wl,--allow-shlib-undefined "-Wl,-rpath,${BLIP2_LIBTORCH}/lib")
 else()
-  message(FATAL_ERROR "LibTorch not found: neither CMAKE_PREFIX_PATH/Torch_DIR points to one nor does "
-    "'${BLIP2_LIBTORCH}' hold lib/libtorch_cpu.so. Run scripts/setup.sh, or pass -DBLIP2_LIBTORCH=PATH.")
+  target_include_directories(blip2_torch SYSTEM INTERFACE
+    "${BLIP2_LIBTORCH_FOUND}/include" "${BLIP2_LIBTORCH_FOUND}/include/torch/csrc/api/include")
+  target_link_libraries(blip2_torch INTERFACE
+    "${BLIP2_LIBTORCH_FOUND}/lib/libtorch_cpu.so" "${BLIP2_LIBTORCH_FOUND}/lib/libc10.so")
 endif()

@@ -1,0 +1,88 @@
+// Stage 1: the image encoder and the Q-Former with its three heads (paper section 3.1, LAVIS 1.6 and 3). Also the
+// retrieval model: features for contrast, logits for matching. Parameter names are those of Hugging Face's
+// Blip2ForImageTextRetrieval; what it lacks (`itg_head`, `temperature`) is named in its style.
+#pragma once
+
+#include <optional>
+
+#include "blip2/dist/process_group.h"
+#include "blip2/losses/hard_negatives.h"
+#include "blip2/models/blip2_options.h"
+#include "blip2/models/text_embeddings.h"
+#include "blip2/qformer/qformer.h"
+
+namespace blip2 {
+
+/** What stage 1 learns from in one step. */
+struct RepresentationBatch {
+  at::Tensor pixels;     // [B, 3, S, S] float
+  TextTokens text;       // [CLS] w ... [SEP], padded right
+  at::Tensor image_ids;  // int64 [B], optional: texts of the same picture are no negatives of each other
+};
+
+struct RepresentationOptions {
+  double label_smoothing = 0.1;  // of contrast and generation alike
+  NegativeRule negative_rule = NegativeRule::kMaskThenSoftmax;
+  std::int64_t decoder_start_id = 30522;  // [DEC], in [CLS]'s place for generation
+  /** Recorded negatives instead of drawn ones. */
+  std::optional<HardNegatives> negatives;
+};
+
+/** The three losses, unweighted, and what they were made of. */
+struct RepresentationLosses {
+  at::Tensor total, contrastive, matching, generation;
+  at::Tensor image_to_text, text_to_image;  // [B, G] similarities / temperature
+  HardNegatives negatives;
+};
+
+/** A picture as the Q-Former sees it: computed once, used by all three objectives. */
+struct ImageQueries {
+  at::Tensor image_tokens;                      // [B, N, D]
+  std::vector<KeyValue> image_memory;           // cross-attention keys and values per layer
+  at::Tensor query_output;                      // [B, Q, H]
+  std::vector<KeyValue> self_attention_memory;  // the queries' keys and values per layer, for generation
+};
+
+class Blip2QFormerImpl : public torch::nn::Module {
+ public:
+  explicit Blip2QFormerImpl(const Blip2Options& options);
+
+  /** One training step's losses; ranks of `group` share their negatives. */
+  RepresentationLosses losses(const RepresentationBatch& batch, const RepresentationOptions& options,
+                              const std::shared_ptr<ProcessGroup>& group);
+
+  /** The query pass over pixels [B, 3, S, S]; records attention maps when `trace` is given. */
+  ImageQueries encode_image(const at::Tensor& pixels, QFormerTrace* trace = nullptr);
+  /** Contrastive features [B, Q, E], L2-normalised, of query outputs. */
+  at::Tensor image_features(const at::Tensor& query_output);
+  /** Text-only pass: hidden states [B, T, H]. */
+  at::Tensor encode_text(const TextTokens& text, QFormerTrace* trace = nullptr);
+  /** Contrastive features [B, E], L2-normalised, of the [CLS] row of hidden states. */
+  at::Tensor text_features(const at::Tensor& text_output);
+  /** Per-query matching logits [B, Q, 2] of pictures (memory rows) and texts; average with matching_logits(). */
+  at::Tensor match(const std::vector<KeyValue>& image_memory, const TextTokens& text, QFormerTrace* trace = nullptr);
+  /** Next-token logits [B, T, V] of texts that begin with [DEC], given the queries' keys and values. */
+  at::Tensor generation_logits(const std::vector<KeyValue>& query_memory, const TextTokens& text);
+
+  const Blip2Options& options() const { return options_; }
+
+  std::shared_ptr<VisionEncoderImpl> vision_model;
+  at::Tensor query_tokens;  // [1, Q, H]
+  TextEmbeddings embeddings{nullptr};
+  QFormer qformer{nullptr};
+  torch::nn::Linear vision_projection{nullptr}, text_projection{nullptr}, itm_head{nullptr};
+  ItgHead itg_head{nullptr};
+  at::Tensor temperature;  // scalar, divides the similarities
+
+ private:
+  at::Tensor expand_queries(std::int64_t batch) const { return query_tokens.expand({batch, -1, -1}); }
+  at::Tensor matching_loss(const RepresentationBatch& batch, const ImageQueries& image, const HardNegatives& negatives,
+                           const std::shared_ptr<ProcessGroup>& group);
+  at::Tensor generation_loss(const RepresentationBatch& batch, const ImageQueries& image,
+                             const RepresentationOptions& options);
+
+  Blip2Options options_;
+};
+TORCH_MODULE(Blip2QFormer);
+
+}  // namespace blip2

@@ -1,0 +1,36 @@
+#include "blip2/losses/image_text_contrastive.h"
+
+#include <torch/torch.h>
+
+namespace blip2 {
+
+at::Tensor best_query_similarity(const at::Tensor& image_features, const at::Tensor& text_features) {
+  return std::get<0>(image_features.matmul(text_features.t()).max(1));  // [B, Q, G] -> [B, G]
+}
+
+ContrastiveLoss image_text_contrastive(const ContrastiveInput& input, double label_smoothing) {
+  const std::int64_t batch = input.image_features.size(0), all = input.all_text_features.size(0);
+  TORCH_CHECK(input.text_features.size(0) == batch && input.all_image_features.size(0) == all,
+              "image_text_contrastive: ", batch, " pictures and ", input.text_features.size(0), " texts, ",
+              input.all_image_features.size(0), " and ", all, " gathered ones");
+  ContrastiveLoss result;
+  result.image_to_text = best_query_similarity(input.image_features, input.all_text_features) / input.temperature;
+  // [G, Q, E] . [B, E] -> best query of each gathered picture for each of our texts
+  result.text_to_image = best_query_similarity(input.all_image_features, input.text_features).t() / input.temperature;
+
+  at::Tensor targets;  // rows sum to one before smoothing
+  if (input.image_ids.defined()) {
+    const at::Tensor same =
+        input.image_ids.view({-1, 1}).eq(input.all_image_ids.view({1, -1})).to(result.image_to_text);
+    targets = same / same.sum(1, true);
+  } else {
+    targets = torch::zeros({batch, all}, result.image_to_text.options());
+    targets.slice(1, input.first_row, input.first_row + batch).fill_diagonal_(1.0);
+  }
+  targets = (1.0 - label_smoothing) * targets + label_smoothing / static_cast<double>(all);
+  auto cross_entropy = [&](const at::Tensor& logits) { return -(targets * logits.log_softmax(1)).sum(1).mean(); };
+  result.loss = 0.5 * (cross_entropy(result.image_to_text) + cross_entropy(result.text_to_image));
+  return result;
+}
+
+}  // namespace blip2

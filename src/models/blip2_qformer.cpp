@@ -1,0 +1,167 @@
+#include "blip2/models/blip2_qformer.h"
+
+#include <torch/torch.h>
+
+#include "blip2/losses/image_grounded_text.h"
+#include "blip2/losses/image_text_contrastive.h"
+#include "blip2/losses/image_text_matching.h"
+#include "blip2/qformer/attention_mask.h"
+
+namespace blip2 {
+namespace {
+
+at::Tensor l2_normalize(const at::Tensor& x) {
+  return torch::nn::functional::normalize(x, torch::nn::functional::NormalizeFuncOptions().dim(-1));
+}
+
+at::Tensor gather_ids(const at::Tensor& ids, const std::shared_ptr<ProcessGroup>& group) {
+  return ids.defined() ? group->all_gather(ids) : ids;
+}
+
+Blip2Options resolved(Blip2Options options) {
+  options.qformer_config.use_qformer_text_input = true;  // stage 1 always reads text
+  resolve(options);
+  return options;
+}
+
+}  // namespace
+
+Blip2QFormerImpl::Blip2QFormerImpl(const Blip2Options& options) : options_(resolved(options)) {
+  const auto& qformer_options = options_.qformer_config;
+  const std::int64_t width = qformer_options.hidden_size;
+  vision_model = register_module("vision_model", make_vision_encoder(options_.vision_config));
+  query_tokens = register_parameter("query_tokens", torch::empty({1, options_.num_query_tokens, width}));
+  embeddings = register_module("embeddings", TextEmbeddings(qformer_options));
+  qformer = register_module("qformer", QFormer(qformer_options));
+  vision_projection = register_module("vision_projection", torch::nn::Linear(width, options_.image_text_hidden_size));
+  text_projection = register_module("text_projection", torch::nn::Linear(width, options_.image_text_hidden_size));
+  itm_head = register_module("itm_head", torch::nn::Linear(width, 2));
+  itg_head = register_module("itg_head", ItgHead(qformer_options));
+  temperature = register_parameter("temperature", torch::tensor(0.07));
+  torch::NoGradGuard no_grad;
+  torch::nn::init::normal_(query_tokens, 0.0, qformer_options.initializer_range);
+  qformer->copy_text_feed_forward_to_queries();
+}
+
+ImageQueries Blip2QFormerImpl::encode_image(const at::Tensor& pixels, QFormerTrace* trace) {
+  ImageQueries image;
+  image.image_tokens = vision_model->forward(pixels);
+  image.image_memory = qformer->image_memory(image.image_tokens);
+  QFormerInput input;
+  input.query_embeds = expand_queries(pixels.size(0));
+  input.image_memory = &image.image_memory;
+  QFormerOutput output = qformer->forward(input, trace);
+  image.query_output = std::move(output.query);
+  image.self_attention_memory = std::move(output.self_attention_memory);
+  return image;
+}
+
+at::Tensor Blip2QFormerImpl::image_features(const at::Tensor& query_output) {
+  return l2_normalize(vision_projection(query_output));
+}
+
+at::Tensor Blip2QFormerImpl::encode_text(const TextTokens& text, QFormerTrace* trace) {
+  QFormerInput input;
+  input.text_embeds = embeddings(text.ids);
+  input.self_mask = additive_mask(unimodal_mask(text.mask, /*num_queries=*/0), query_tokens.scalar_type());
+  return qformer->forward(input, trace).text;
+}
+
+at::Tensor Blip2QFormerImpl::text_features(const at::Tensor& text_output) {
+  return l2_normalize(text_projection(text_output.select(1, 0)));
+}
+
+at::Tensor Blip2QFormerImpl::match(const std::vector<KeyValue>& image_memory, const TextTokens& text,
+                                   QFormerTrace* trace) {
+  QFormerInput input;
+  input.query_embeds = expand_queries(text.ids.size(0));
+  input.text_embeds = embeddings(text.ids);
+  // Every row sees the same, so that one row of the mask serves all.
+  const at::Tensor visible = bidirectional_mask(text.mask, options_.num_query_tokens).slice(2, 0, 1);
+  input.self_mask = additive_mask(visible, query_tokens.scalar_type());
+  input.image_memory = &image_memory;
+  return itm_head(qformer->forward(input, trace).query);
+}
+
+at::Tensor Blip2QFormerImpl::generation_logits(const std::vector<KeyValue>& query_memory, const TextTokens& text) {
+  const std::int64_t queries = options_.num_query_tokens, length = text.ids.size(1);
+  QFormerInput input;
+  input.text_embeds = embeddings(text.ids);
+  const at::Tensor text_rows = multimodal_causal_mask(text.mask, queries).narrow(2, queries, length);
+  input.self_mask = additive_mask(text_rows, query_tokens.scalar_type());
+  input.prefix = &query_memory;
+  return itg_head(qformer->forward(input).text, embeddings->word_embeddings->weight);
+}
+
+RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, const RepresentationOptions& options,
+                                              const std::shared_ptr<ProcessGroup>& group) {
+  // 1. One query pass serves contrast and generation; its keys and values of the picture serve matching too.
+  const ImageQueries image = encode_image(batch.pixels);
+
+  // 2. Contrast.
+  ContrastiveInput contrast;
+  contrast.image_features = image_features(image.query_output);
+  contrast.text_features = text_features(encode_text(batch.text));
+  contrast.all_image_features = group->all_gather(contrast.image_features);
+  contrast.all_text_features = group->all_gather(contrast.text_features);
+  contrast.temperature = temperature;
+  contrast.first_row = group->rank() * batch.pixels.size(0);
+  contrast.image_ids = batch.image_ids;
+  contrast.all_image_ids = gather_ids(batch.image_ids, group);
+  const ContrastiveLoss itc = image_text_contrastive(contrast, options.label_smoothing);
+
+  // 3. Matching, against negatives that contrast finds hard.
+  RepresentationLosses result;
+  if (options.negatives) {
+    result.negatives = *options.negatives;
+  } else {
+    auto weights = [&](const at::Tensor& similarities) {
+      return negative_weights(similarities, contrast.first_row, contrast.image_ids, contrast.all_image_ids,
+                              options.negative_rule);
+    };
+    result.negatives = draw_hard_negatives(weights(itc.image_to_text), weights(itc.text_to_image));
+  }
+  result.matching = matching_loss(batch, image, result.negatives, group);
+
+  // 4. Generation.
+  result.generation = generation_loss(batch, image, options);
+
+  result.contrastive = itc.loss;
+  result.total = result.contrastive + result.matching + result.generation;
+  result.image_to_text = itc.image_to_text;
+  result.text_to_image = itc.text_to_image;
+  return result;
+}
+
+at::Tensor Blip2QFormerImpl::matching_loss(const RepresentationBatch& batch, const ImageQueries& image,
+                                           const HardNegatives& negatives, const std::shared_ptr<ProcessGroup>& group) {
+  const std::int64_t size = batch.pixels.size(0);
+  const TextTokens all{group->all_gather(batch.text.ids), group->all_gather(batch.text.mask)};
+  // Texts: positive, positive, negative; pictures: positive, negative, positive.
+  TextTokens text;
+  text.ids = torch::cat({batch.text.ids, batch.text.ids, all.ids.index_select(0, negatives.text_rows)});
+  text.mask = torch::cat({batch.text.mask, batch.text.mask, all.mask.index_select(0, negatives.text_rows)});
+  std::vector<KeyValue> negative_memory;
+  if (group->size() == 1) {  // the negatives' keys are rows of the positives': nothing to compute again
+    negative_memory = select_rows(image.image_memory, negatives.image_rows);
+  } else {
+    const at::Tensor tokens = all_gather_with_gradient(image.image_tokens, group);
+    negative_memory = qformer->image_memory(tokens.index_select(0, negatives.image_rows));
+  }
+  std::vector<KeyValue> memory;
+  for (std::size_t i = 0; i < negative_memory.size(); ++i) {
+    const KeyValue &own = image.image_memory[i], &other = negative_memory[i];
+    memory.push_back({torch::cat({own.key, other.key, own.key}), torch::cat({own.value, other.value, own.value})});
+  }
+  return image_text_matching(matching_logits(match(memory, text)), size);
+}
+
+at::Tensor Blip2QFormerImpl::generation_loss(const RepresentationBatch& batch, const ImageQueries& image,
+                                             const RepresentationOptions& options) {
+  TextTokens text{batch.text.ids.clone(), batch.text.mask};
+  text.ids.select(1, 0).fill_(options.decoder_start_id);
+  const at::Tensor labels = text.ids.masked_fill(text.mask.eq(0), -100);
+  return image_grounded_text(generation_logits(image.self_attention_memory, text), labels, options.label_smoothing);
+}
+
+}  // namespace blip2

@@ -1,0 +1,128 @@
+#include "blip2/qformer/qformer_layer.h"
+
+#include <torch/torch.h>
+
+#include "blip2/core/error.h"
+
+namespace blip2 {
+
+void visit_fields(FieldVisitor& visitor, QFormerOptions& options) {
+  visitor.field("vocab_size", options.vocab_size);
+  visitor.field("hidden_size", options.hidden_size);
+  visitor.field("num_hidden_layers", options.num_hidden_layers);
+  visitor.field("num_attention_heads", options.num_attention_heads);
+  visitor.field("intermediate_size", options.intermediate_size);
+  visitor.field("hidden_act", options.hidden_act);
+  visitor.field("hidden_dropout_prob", options.hidden_dropout_prob);
+  visitor.field("attention_probs_dropout_prob", options.attention_probs_dropout_prob);
+  visitor.field("max_position_embeddings", options.max_position_embeddings);
+  visitor.field("initializer_range", options.initializer_range);
+  visitor.field("layer_norm_eps", options.layer_norm_eps);
+  visitor.field("cross_attention_frequency", options.cross_attention_frequency);
+  visitor.field("encoder_hidden_size", options.encoder_hidden_size);
+  visitor.field("use_qformer_text_input", options.use_qformer_text_input);
+}
+
+void validate(const QFormerOptions& options) {
+  auto refuse = [](const std::string& what) { throw UserError("qformer_config: " + what); };
+  if (options.hidden_size <= 0 || options.num_attention_heads <= 0 ||
+      options.hidden_size % options.num_attention_heads != 0) {
+    refuse("hidden_size " + std::to_string(options.hidden_size) +
+           " must be a positive multiple of num_attention_heads " + std::to_string(options.num_attention_heads));
+  }
+  if (options.num_hidden_layers < 1) refuse("num_hidden_layers must be at least 1");
+  if (options.intermediate_size < 1) refuse("intermediate_size must be at least 1");
+  if (options.cross_attention_frequency < 1) refuse("cross_attention_frequency must be at least 1");
+  for (const double probability : {options.hidden_dropout_prob, options.attention_probs_dropout_prob}) {
+    if (!(probability >= 0 && probability < 1)) refuse("dropout probabilities must lie in [0, 1)");
+  }
+}
+
+BertAttentionImpl::BertAttentionImpl(const QFormerOptions& options, std::int64_t memory_size)
+    : heads_(options.num_attention_heads), attention_dropout_(options.attention_probs_dropout_prob) {
+  const std::int64_t width = options.hidden_size;
+  auto inner = register_module("attention", std::make_shared<torch::nn::Module>("attention"));
+  query_ = inner->register_module("query", torch::nn::Linear(width, width));
+  key_ = inner->register_module("key", torch::nn::Linear(memory_size, width));
+  value_ = inner->register_module("value", torch::nn::Linear(memory_size, width));
+  auto output = register_module("output", std::make_shared<torch::nn::Module>("output"));
+  dense_ = output->register_module("dense", torch::nn::Linear(width, width));
+  norm_ = output->register_module(
+      "LayerNorm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps)));
+  dropout_ = output->register_module("dropout", torch::nn::Dropout(options.hidden_dropout_prob));
+}
+
+KeyValue BertAttentionImpl::memory(const at::Tensor& x) {
+  return {split_heads(key_(x), heads_), split_heads(value_(x), heads_)};
+}
+
+at::Tensor BertAttentionImpl::forward(const at::Tensor& x, const KeyValue& memory, const at::Tensor& mask,
+                                      at::Tensor* probabilities) {
+  const at::Tensor query = split_heads(query_(x), heads_);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(3)));
+  if (probabilities != nullptr) *probabilities = attention_probabilities(query, memory.key, mask, scale);
+  const double dropout = is_training() ? attention_dropout_ : 0.0;
+  const at::Tensor context = merge_heads(attention(query, memory, mask, scale, dropout));
+  return norm_(dropout_(dense_(context)) + x);
+}
+
+QFormerLayerImpl::QFormerLayerImpl(const QFormerOptions& options, bool has_cross_attention)
+    : activation_(activation_from_name(options.hidden_act)) {
+  attention_ = register_module("attention", BertAttention(options, options.hidden_size));
+  if (has_cross_attention) {
+    crossattention_ = register_module("crossattention", BertAttention(options, options.encoder_hidden_size));
+  }
+  if (options.use_qformer_text_input) text_feed_forward_ = register_feed_forward(options, "");
+  query_feed_forward_ = register_feed_forward(options, "_query");
+  dropout_ = register_module("dropout", torch::nn::Dropout(options.hidden_dropout_prob));
+}
+
+FeedForward QFormerLayerImpl::register_feed_forward(const QFormerOptions& options, const std::string& suffix) {
+  const std::int64_t width = options.hidden_size, inner = options.intermediate_size;
+  FeedForward part;
+  auto intermediate = register_module("intermediate" + suffix, std::make_shared<torch::nn::Module>("intermediate"));
+  part.expand = intermediate->register_module("dense", torch::nn::Linear(width, inner));
+  auto output = register_module("output" + suffix, std::make_shared<torch::nn::Module>("output"));
+  part.contract = output->register_module("dense", torch::nn::Linear(inner, width));
+  part.norm = output->register_module(
+      "LayerNorm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps)));
+  return part;
+}
+
+at::Tensor QFormerLayerImpl::feed_forward(FeedForward& part, const at::Tensor& x) {
+  return part.norm(dropout_(part.contract(activate(part.expand(x), activation_))) + x);
+}
+
+at::Tensor QFormerLayerImpl::forward(const at::Tensor& x, std::int64_t query_length, const KeyValue& self,
+                                     const at::Tensor& self_mask, const KeyValue* image, at::Tensor* self_probabilities,
+                                     at::Tensor* cross_probabilities) {
+  const at::Tensor attended = attention_->forward(x, self, self_mask, self_probabilities);
+  const std::int64_t text_length = x.size(1) - query_length;
+  TORCH_CHECK(text_length == 0 || !text_feed_forward_.expand.is_empty(),
+              "Q-Former: got text, but the model has no text feed-forward (use_qformer_text_input is false)");
+  at::Tensor queries, text;
+  if (query_length > 0) {
+    queries = attended.narrow(1, 0, query_length);
+    if (has_cross_attention()) {
+      queries = crossattention_->forward(queries, *image, /*mask=*/{}, cross_probabilities);
+    }
+    queries = feed_forward(query_feed_forward_, queries);
+  }
+  if (text_length > 0) text = feed_forward(text_feed_forward_, attended.narrow(1, query_length, text_length));
+  if (!text.defined()) return queries;
+  return queries.defined() ? torch::cat({queries, text}, 1) : text;
+}
+
+void QFormerLayerImpl::copy_text_feed_forward_to_queries() {
+  TORCH_CHECK(!text_feed_forward_.expand.is_empty(), "Q-Former: there is no text feed-forward to copy from");
+  torch::NoGradGuard no_grad;
+  auto copy = [](auto& from, auto& to) {
+    to->weight.copy_(from->weight);
+    to->bias.copy_(from->bias);
+  };
+  copy(text_feed_forward_.expand, query_feed_forward_.expand);
+  copy(text_feed_forward_.contract, query_feed_forward_.contract);
+  copy(text_feed_forward_.norm, query_feed_forward_.norm);
+}
+
+}  // namespace blip2

@@ -1,0 +1,150 @@
+#include "blip2/image/image.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "blip2/core/read_file.h"
+#include "blip2/core/config.h"
+#include "image/fingerprint.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace blip2 {
+namespace {
+
+const std::filesystem::path kData = std::filesystem::path(BLIP2_TEST_DATA) / "image";
+
+std::vector<std::uint8_t> bytes_of(const std::string& file) {
+  return read_file(kData / file, 1 << 20);
+}
+
+std::vector<std::uint8_t> cut(const std::string& file, double share) {
+  auto bytes = bytes_of(file);
+  bytes.resize(static_cast<std::size_t>(static_cast<double>(bytes.size()) * share));
+  return bytes;
+}
+
+TEST(DecodeImage, EveryFormatEqualsPillow) {
+  const auto expected = load_json(kData / "expected.json").at("decoded");
+  ASSERT_EQ(expected.size(), 26U);
+  for (const auto& entry : expected) {
+    const std::string file = entry.at("file");
+    const Image image = load_image(kData / file);
+    EXPECT_EQ(image.height, entry.at("height").get<std::int64_t>()) << file;
+    EXPECT_EQ(image.width, entry.at("width").get<std::int64_t>()) << file;
+    EXPECT_EQ(fingerprint(image.pixels), entry.at("pixels").get<std::string>()) << file;
+  }
+}
+
+TEST(DecodeImage, SixteenBitGreyIsClippedNotScaled) {
+  const Image image = load_image(kData / "l16.png");  // a ramp from 0 to 700
+  EXPECT_EQ(image.pixels.front(), 0);
+  EXPECT_EQ(image.pixels.back(), 255);
+  EXPECT_GT(std::count(image.pixels.begin(), image.pixels.end(), 255),
+            static_cast<std::ptrdiff_t>(image.pixels.size() / 2));
+}
+
+TEST(DecodeImage, AlphaIsDroppedForRgbAndKeptForRgba) {
+  for (const char* file : {"rgba.png", "la.png", "palette_transparent.png"}) {
+    const Image rgb = load_image(kData / file);
+    const ImageRgba rgba = load_image_rgba(kData / file);
+    ASSERT_EQ(rgba.pixels.size() / 4, rgb.pixels.size() / 3) << file;
+    bool transparent = false;
+    for (std::size_t i = 0; i < rgb.pixels.size() / 3; ++i) {
+      for (std::size_t c = 0; c < 3; ++c) ASSERT_EQ(rgba.pixels[4 * i + c], rgb.pixels[3 * i + c]) << file;
+      transparent |= rgba.pixels[4 * i + 3] < 255;
+    }
+    EXPECT_TRUE(transparent) << file;
+  }
+}
+
+TEST(DecodeImage, RgbaAlphaIsTheFilesOwn) {
+  const ImageRgba image = load_image_rgba(kData / "rgba.png");  // alpha runs from 0 to 255, left to right
+  ASSERT_EQ(image.width, 64);
+  EXPECT_EQ(image.pixels[3], 0);
+  EXPECT_EQ(image.pixels[4 * 32 + 3], 129);
+  EXPECT_EQ(image.pixels[4 * 63 + 3], 255);
+}
+
+TEST(DecodeImage, PicturesWithoutAlphaAreOpaque) {
+  for (const char* file : {"rgb.png", "l.png", "bilevel.png", "l16.png", "rgb16.png", "gray.jpg", "cmyk.jpg"}) {
+    const ImageRgba image = load_image_rgba(kData / file);
+    const Image rgb = load_image(kData / file);
+    for (std::size_t i = 0; i < image.pixels.size() / 4; ++i) {
+      ASSERT_EQ(image.pixels[4 * i + 3], 255) << file;
+      ASSERT_EQ(image.pixels[4 * i + 2], rgb.pixels[3 * i + 2]) << file;
+    }
+  }
+}
+
+TEST(DecodeImage, MissingFileIsOneSentence) {
+  EXPECT_USER_ERROR(load_image("/nowhere/cat.jpg"), "cannot open '/nowhere/cat.jpg': no such readable file");
+}
+
+TEST(DecodeImage, OtherBytesAreNoPicture) {
+  const std::string text = "GIF87a or whatever this may be, it is no picture";
+  const std::vector<std::uint8_t> bytes(text.begin(), text.end());
+  EXPECT_USER_ERROR(decode_image(bytes, "x.txt"), "'x.txt' is not a picture that can be read (JPEG, PNG, WebP");
+  EXPECT_USER_ERROR(decode_image({}, "empty"), "'empty' is not a picture");
+}
+
+TEST(DecodeImage, TruncatedJpegSaysWhereItEnds) {
+  EXPECT_USER_ERROR(load_image(kData / "truncated.jpg"),
+                    "truncated.jpg' is a JPEG that was cut short: it ends after row");
+  EXPECT_USER_ERROR(load_image(kData / "truncated.jpg"), " of 120");
+  EXPECT_USER_ERROR(decode_image(cut("progressive.jpg", 0.5), "p"), "'p' is a JPEG that was cut short");
+  EXPECT_USER_ERROR(decode_image(cut("rgb_420.jpg", 0.02), "header"), "'header' is a JPEG that was cut short");
+}
+
+TEST(DecodeImage, EveryShorterFileIsRefusedWithOneSentence) {
+  for (const char* file : {"rgb_420.jpg", "rgb.png", "lossy.webp", "lossless.webp", "progressive.jpg"}) {
+    const auto whole = bytes_of(file);
+    for (std::size_t length = 0; length + 2 < whole.size(); length += 1 + whole.size() / 60) {
+      const std::span<const std::uint8_t> part(whole.data(), length);
+      EXPECT_USER_ERROR(decode_image(part, file), std::string("'") + file + "' is ");
+    }
+  }
+}
+
+TEST(DecodeImage, DamagedPngAndJpeg) {
+  auto png = bytes_of("rgb.png");
+  for (std::size_t i = png.size() / 2; i < png.size() / 2 + 40; ++i) png[i] ^= 0x5a;
+  EXPECT_USER_ERROR(decode_image(png, "spoiled.png"), "'spoiled.png' is a damaged PNG");
+  auto jpeg = bytes_of("rgb_420.jpg");
+  jpeg[2] = 0xff;
+  jpeg[3] = 0xd8;  // a second start of image
+  EXPECT_USER_ERROR(decode_image(jpeg, "spoiled.jpg"), "'spoiled.jpg' is a damaged JPEG (libjpeg: ");
+}
+
+TEST(DecodeImage, HugeClaimsAreRefusedBeforeDecoding) {
+  auto png = bytes_of("rgb.png");
+  png[16] = 0x00, png[17] = 0x10, png[20] = 0x00, png[21] = 0x10;  // 2^20 by 2^20 and a bit
+  EXPECT_USER_ERROR(decode_image(png, "bomb.png"),
+                    "'bomb.png' claims to be 1048666 x 1048646 pixels; pictures of 1 to");
+  auto webp = bytes_of("lossless.webp");
+  for (std::size_t i = 21; i < 25; ++i) webp[i] = 0xff;
+  EXPECT_USER_ERROR(decode_image(webp, "bomb.webp"), "'bomb.webp' claims to be 16384 x 16384 pixels");
+  auto jpeg = bytes_of("gray.jpg");
+  std::size_t frame = 0;
+  while (jpeg[frame] != 0xff || jpeg[frame + 1] != 0xc0) ++frame;
+  for (std::size_t i = 5; i < 9; ++i) jpeg[frame + i] = 0xf0;
+  EXPECT_USER_ERROR(decode_image(jpeg, "bomb.jpg"), "'bomb.jpg' claims to be 61680 x 61680 pixels");
+}
+
+TEST(EncodePng, DecodesToTheSamePixels) {
+  const Image image = load_image(kData / "noise.png");
+  const TemporaryFolder folder;
+  for (const int compression : {0, 1, 9}) {
+    save_png(image, folder.path() / "copy.png", compression);
+    const Image copy = load_image(folder.path() / "copy.png");
+    EXPECT_EQ(copy.height, image.height);
+    EXPECT_EQ(copy.width, image.width);
+    EXPECT_EQ(copy.pixels, image.pixels);
+  }
+  EXPECT_WORLD_ERROR(save_png(image, folder.path() / "none" / "copy.png"), "none/copy.png'");
+}
+
+}  // namespace
+}  // namespace blip2
