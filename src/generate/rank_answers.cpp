@@ -13,13 +13,59 @@
 namespace blip2 {
 namespace {
 
+using Answers = std::vector<std::vector<std::int64_t>>;
+
 /** A row of the state: the answers of one prompt row that begin with the same tokens. */
 struct Branch {
-  std::size_t prompt_row = 0;
+  std::int64_t prompt_row = 0;
   std::vector<std::size_t> answers;
 };
 
-void validate_answers(const std::vector<std::vector<std::int64_t>>& answers, std::int64_t vocabulary) {
+/** The distinct continuations of the branches by one token. */
+struct Fork {
+  std::vector<std::int64_t> parents;  // rows of the state
+  std::vector<std::int64_t> tokens;
+  std::vector<Branch> branches;
+
+  void add(std::int64_t parent, std::int64_t token, Branch branch) {
+    parents.push_back(parent);
+    tokens.push_back(token);
+    branches.push_back(std::move(branch));
+  }
+};
+
+Fork fork(const std::vector<Branch>& branches, const Answers& answers, std::size_t depth) {
+  Fork result;
+  for (std::size_t r = 0; r < branches.size(); ++r) {
+    std::map<std::int64_t, Branch> by_token;
+    for (const std::size_t a : branches[r].answers) {
+      Branch& branch = by_token[answers[a][depth]];
+      branch.prompt_row = branches[r].prompt_row;
+      branch.answers.push_back(a);
+    }
+    for (auto& [token, branch] : by_token) result.add(static_cast<std::int64_t>(r), token, std::move(branch));
+  }
+  return result;
+}
+
+/** What is left of a fork when the answers that end with it are taken away. */
+Fork unfinished(const Fork& all, const Answers& answers, std::size_t depth) {
+  Fork result;
+  for (std::size_t i = 0; i < all.branches.size(); ++i) {
+    Branch branch{all.branches[i].prompt_row, {}};
+    for (const std::size_t a : all.branches[i].answers) {
+      if (answers[a].size() > depth + 1) branch.answers.push_back(a);
+    }
+    if (!branch.answers.empty()) result.add(all.parents[i], all.tokens[i], std::move(branch));
+  }
+  return result;
+}
+
+at::Tensor long_tensor(const std::vector<std::int64_t>& values, const at::Tensor& logits) {
+  return at::tensor(values, at::kLong).to(logits.device());
+}
+
+void validate_answers(const Answers& answers, std::int64_t vocabulary) {
   for (std::size_t a = 0; a < answers.size(); ++a) {
     if (answers[a].empty()) throw UserError("rank answers: answer " + std::to_string(a) + " has no tokens");
     for (const std::int64_t id : answers[a]) {
@@ -30,62 +76,51 @@ void validate_answers(const std::vector<std::vector<std::int64_t>>& answers, std
   }
 }
 
+void check_positions(const LanguageModel& model, const Prompt& prompt, const Answers& answers) {
+  if (model.max_positions() < 0) return;
+  const std::int64_t taken = model.is_encoder_decoder() ? 1 : prompt.embeds.size(1);
+  for (const auto& answer : answers) {
+    const auto length = static_cast<std::int64_t>(answer.size());
+    if (taken + length - 1 <= model.max_positions()) continue;  // the last token is not fed
+    throw UserError("rank answers: a prompt of " + std::to_string(taken) + " positions and an answer of " +
+                    std::to_string(length) + " tokens do not fit into the language model's " +
+                    std::to_string(model.max_positions()) + " positions");
+  }
+}
+
 }  // namespace
 
 std::vector<std::vector<AnswerScore>> score_answers(LanguageModel& model, const Prompt& prompt,
                                                     const std::vector<std::vector<std::int64_t>>& answers) {
+  check_positions(model, prompt, answers);
   const at::NoGradGuard no_grad;
   auto [state, logits] = model.begin(prompt);
   validate_answers(answers, logits.size(1));
   const auto rows = static_cast<std::size_t>(logits.size(0));
   std::vector<std::vector<AnswerScore>> scores(rows, std::vector<AnswerScore>(answers.size()));
 
-  std::vector<Branch> branches(rows, {0, std::vector<std::size_t>(answers.size())});
+  std::vector<Branch> branches(rows);
   for (std::size_t b = 0; b < rows; ++b) {
-    branches[b].prompt_row = b;
+    branches[b].prompt_row = static_cast<std::int64_t>(b);
+    branches[b].answers.resize(answers.size());
     std::iota(branches[b].answers.begin(), branches[b].answers.end(), std::size_t{0});
   }
   for (std::size_t depth = 0; !answers.empty(); ++depth) {
-    std::vector<std::int64_t> asked_rows;
-    std::vector<std::int64_t> asked_tokens;
-    std::vector<Branch> asked;
-    for (std::size_t r = 0; r < branches.size(); ++r) {
-      std::map<std::int64_t, Branch> by_token;
-      for (const std::size_t a : branches[r].answers) {
-        Branch& branch = by_token[answers[a][depth]];
-        branch.prompt_row = branches[r].prompt_row;
-        branch.answers.push_back(a);
-      }
-      for (auto& [token, branch] : by_token) {
-        asked_rows.push_back(static_cast<std::int64_t>(r));
-        asked_tokens.push_back(token);
-        asked.push_back(std::move(branch));
-      }
-    }
-    const at::Device device = logits.device();
+    const Fork asked = fork(branches, answers, depth);
     const at::Tensor chosen = logits.to(at::kFloat)
                                   .log_softmax(-1)
-                                  .index({at::tensor(asked_rows).to(device), at::tensor(asked_tokens).to(device)})
+                                  .index({long_tensor(asked.parents, logits), long_tensor(asked.tokens, logits)})
                                   .to(at::kCPU, at::kDouble);
-    const double* value = chosen.const_data_ptr<double>();
-
-    std::vector<std::int64_t> parents;
-    std::vector<std::int64_t> tokens;
-    branches.clear();
-    for (std::size_t i = 0; i < asked.size(); ++i) {
-      Branch longer{asked[i].prompt_row, {}};
-      for (const std::size_t a : asked[i].answers) {
-        scores[longer.prompt_row][a].token_log_probabilities.push_back(value[i]);
-        if (answers[a].size() > depth + 1) longer.answers.push_back(a);
+    for (std::size_t i = 0; i < asked.branches.size(); ++i) {
+      for (const std::size_t a : asked.branches[i].answers) {
+        scores[asked.branches[i].prompt_row][a].token_log_probabilities.push_back(chosen.const_data_ptr<double>()[i]);
       }
-      if (longer.answers.empty()) continue;
-      parents.push_back(asked_rows[i]);
-      tokens.push_back(asked_tokens[i]);
-      branches.push_back(std::move(longer));
     }
-    if (branches.empty()) break;
-    state->reorder(at::tensor(parents).to(device));
-    logits = model.step(*state, at::tensor(tokens).to(device));
+    Fork next = unfinished(asked, answers, depth);
+    if (next.branches.empty()) break;
+    state->reorder(long_tensor(next.parents, logits));
+    logits = model.step(*state, long_tensor(next.tokens, logits));
+    branches = std::move(next.branches);
   }
   for (auto& row : scores) {
     for (auto& score : row) {

@@ -18,8 +18,8 @@ struct AnswerScore {
 
 /**
  * Log-probabilities of the answers after each of the prompt's B rows -> [B][answers]. All answers run side by side: the
- * state holds up to B * answers rows. No gradients are recorded. Throws UserError when an answer is empty or holds an
- * id that the model does not have.
+ * state holds up to B * answers rows. No gradients are recorded. Throws UserError when an answer is empty, holds an
+ * id that the model does not have or is too long for its positions.
  */
 std::vector<std::vector<AnswerScore>> score_answers(LanguageModel& model, const Prompt& prompt,
                                                     const std::vector<std::vector<std::int64_t>>& answers);
