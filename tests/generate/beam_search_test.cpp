@@ -159,7 +159,8 @@ TEST(BeamSearch, NeverCountsAnEndThatIsNotAmongTheBestBeams) {
   GenerationOptions options = beams(2);
   options.num_return_sequences = 2;
   options.length_penalty = 0.0;
-  for (const auto& answer : generate(model, plain(1), options)[0]) EXPECT_GT(answer.new_tokens.size(), 1U);
+  const Generated generated = generate(model, plain(1), options);
+  for (const auto& answer : generated[0]) EXPECT_GT(answer.new_tokens.size(), 1U);
 }
 
 TEST(BeamSearch, ReturnsAnswersBestFirstWithScoresThatAddUp) {
