@@ -10,8 +10,8 @@
 #include <opencv2/imgcodecs.hpp>
 
 #include "blip2/core/atomic_file.h"
-#include "blip2/core/read_file.h"
 #include "blip2/core/error.h"
+#include "blip2/core/read_file.h"
 #include "image/decode.h"
 
 namespace blip2 {

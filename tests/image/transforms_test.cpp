@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "blip2/core/read_file.h"
 #include "blip2/core/config.h"
+#include "blip2/core/read_file.h"
 #include "image/fingerprint.h"
 #include "support/expect_error.h"
 

@@ -1,0 +1,119 @@
+// Model folders: found, sharded, incomplete, hostile.
+#include "blip2/checkpoint/hugging_face.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <fstream>
+
+#include "blip2/core/atomic_file.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+NamedTensors three_tensors() {
+  return {{"a", torch::full({4}, 1.0)}, {"b", torch::full({8}, 2.0)}, {"c", torch::full({2}, 3.0)}};
+}
+
+void expect_equal(const NamedTensors& found, const NamedTensors& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (const auto& [name, tensor] : expected) EXPECT_TRUE(torch::equal(found.at(name), tensor)) << name;
+}
+
+void write_index(const TemporaryFolder& folder, const nlohmann::json& weight_map) {
+  write_file_atomically(folder.path() / "model.safetensors.index.json",
+                        nlohmann::json{{"metadata", {{"total_size", 0}}}, {"weight_map", weight_map}}.dump());
+}
+
+TEST(ModelConfig, IsReadOrNamed) {
+  const TemporaryFolder folder;
+  const std::string name = folder.path().string();
+  EXPECT_USER_ERROR(load_model_config(folder.path() / "none"), "none': it does not exist");
+  EXPECT_USER_ERROR(load_model_config(folder.path()), "'" + name + "' holds no config.json: expected the folder of a");
+  write_file_atomically(folder.path() / "config.json", "[]");
+  EXPECT_USER_ERROR(load_model_config(folder.path()), "config.json' must hold a JSON object, found array");
+  EXPECT_USER_ERROR(load_model_config(folder.path() / "config.json"), "config.json': it is not a folder");
+  write_file_atomically(folder.path() / "config.json", R"({"model_type": "blip-2"})");
+  EXPECT_EQ(load_model_config(folder.path())["model_type"], "blip-2");
+}
+
+TEST(ModelConfig, FolderWhoseWriterDiedBetweenRenamesIsFoundUnderItsOldName) {
+  const TemporaryFolder parent;
+  fs::create_directory(parent.path() / "model.previous");
+  write_file_atomically(parent.path() / "model.previous" / "config.json", "{}");
+  save_model_tensors(three_tensors(), parent.path() / "model.previous");
+  EXPECT_TRUE(load_model_config(parent.path() / "model").empty());
+  expect_equal(load_model_tensors(parent.path() / "model"), three_tensors());
+}
+
+TEST(ModelTensors, SingleFileAndShardsGiveTheSameTensors) {
+  const TemporaryFolder single, sharded;
+  save_model_tensors(three_tensors(), single.path());
+  EXPECT_TRUE(fs::exists(single.path() / "model.safetensors"));
+  expect_equal(load_model_tensors(single.path()), three_tensors());
+
+  save_model_tensors(three_tensors(), sharded.path(), 24);  // 16, 32 and 8 bytes: b exceeds the limit alone
+  EXPECT_FALSE(fs::exists(sharded.path() / "model.safetensors"));
+  EXPECT_TRUE(fs::exists(sharded.path() / "model-00003-of-00003.safetensors"));
+  std::ifstream stream(sharded.path() / "model.safetensors.index.json");
+  EXPECT_EQ(nlohmann::json::parse(stream), nlohmann::json::parse(R"({"metadata": {"total_size": 56}, "weight_map": {
+    "a": "model-00001-of-00003.safetensors", "b": "model-00002-of-00003.safetensors",
+    "c": "model-00003-of-00003.safetensors"}})"));
+  const ModelTensors tensors(sharded.path());
+  EXPECT_EQ(tensors.names(), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(tensors.info("b").shape, std::vector<std::int64_t>{8});
+  EXPECT_TRUE(tensors.contains("c"));
+  EXPECT_USER_ERROR(tensors.read("d"), "holds no tensor 'd'");
+  expect_equal(load_model_tensors(sharded.path()), three_tensors());
+}
+
+TEST(ModelTensors, FolderWithoutWeightsNamesWhatWasLookedFor) {
+  const TemporaryFolder folder;
+  EXPECT_USER_ERROR(load_model_tensors(folder.path()),
+                    "holds neither model.safetensors nor model.safetensors.index.json");
+  write_file_atomically(folder.path() / "pytorch_model.bin", "x");
+  EXPECT_USER_ERROR(load_model_tensors(folder.path()), "only pytorch_model.bin: fetch or convert to safetensors");
+}
+
+TEST(ModelTensors, IncompleteShardsAreNamed) {
+  const TemporaryFolder folder;
+  save_safetensors({{"a", torch::ones({1})}, {"extra", torch::ones({1})}}, folder.path() / "one.safetensors");
+  write_index(folder, {{"a", "one.safetensors"}});
+  EXPECT_EQ(ModelTensors(folder.path()).names(), std::vector<std::string>{"a"});
+  write_index(folder, {{"a", "one.safetensors"}, {"b", "one.safetensors"}});
+  EXPECT_USER_ERROR(load_model_tensors(folder.path()), "tensor 'b' is not in the shard 'one.safetensors'");
+  write_index(folder, {{"a", "one.safetensors"}, {"b", "two.safetensors"}});
+  EXPECT_USER_ERROR(load_model_tensors(folder.path()), "the shard 'two.safetensors' is missing from the folder");
+}
+
+TEST(ModelTensors, IndexCannotLeaveTheFolder) {
+  const TemporaryFolder folder;
+  save_safetensors({{"a", torch::ones({1})}}, folder.path() / "outside.safetensors");
+  fs::create_directory(folder.path() / "inside");
+  const auto read_with = [&](const nlohmann::json& file) {
+    write_file_atomically(folder.path() / "inside" / "model.safetensors.index.json",
+                          nlohmann::json{{"weight_map", {{"a", file}}}}.dump());
+    return load_model_tensors(folder.path() / "inside");
+  };
+  const std::string absolute = (folder.path() / "outside.safetensors").string();
+  for (const std::string& name : {std::string("../outside.safetensors"), absolute, std::string(".."), std::string(),
+                                  std::string("..\\x"), std::string("a\0b", 3)}) {
+    EXPECT_USER_ERROR(read_with(name), "the file of tensor 'a' must be a plain file name, found '");
+  }
+  EXPECT_USER_ERROR(read_with(3), "must be a plain file name, found 'number'");
+}
+
+TEST(ModelTensors, DamagedIndexIsRefused) {
+  const TemporaryFolder folder;
+  for (const char* text : {"{}", "[]", R"({"weight_map": []})", "3"}) {
+    write_file_atomically(folder.path() / "model.safetensors.index.json", text);
+    EXPECT_USER_ERROR(load_model_tensors(folder.path()), "'weight_map' must be an object that maps tensors to files");
+  }
+}
+
+}  // namespace
+}  // namespace blip2
