@@ -1,5 +1,6 @@
 #include "blip2/train/run_options.h"
 
+#include <algorithm>
 #include <iostream>
 
 #include "blip2/core/error.h"
@@ -7,10 +8,25 @@
 namespace blip2 {
 namespace {
 
-std::unique_ptr<Loader> make_loader(const DataOptions& options, const std::string& file, TransformKind kind,
-                                    LoaderOptions loader) {
-  auto source =
-      std::make_shared<CaptionSource>(load_annotations(file), options.transform, kind, options.cache_megabytes);
+/** The lists one after the other; pictures of different files keep different ids. */
+std::vector<Annotation> load_all(const std::vector<std::string>& files) {
+  std::vector<Annotation> all;
+  std::int64_t first_free = 0;
+  for (const auto& file : files) {
+    std::int64_t largest = first_free;
+    for (Annotation& annotation : load_annotations(file)) {
+      annotation.image_id += first_free;
+      largest = std::max(largest, annotation.image_id + 1);
+      all.push_back(std::move(annotation));
+    }
+    first_free = largest;
+  }
+  return all;
+}
+
+std::unique_ptr<Loader> make_loader(const DataOptions& options, const std::vector<std::string>& files,
+                                    TransformKind kind, const LoaderOptions& loader) {
+  auto source = std::make_shared<CaptionSource>(load_all(files), options.transform, kind, options.cache_megabytes);
   return std::make_unique<Loader>(std::move(source), loader, [](const SkippedSample& sample) {
     std::cerr << "skipped sample " << sample.index << ", '" << sample.name << "': " << sample.reason << std::endl;
   });
@@ -55,7 +71,7 @@ std::unique_ptr<Loader> make_validation_loader(const DataOptions& options, std::
   if (options.validation.empty()) return nullptr;
   LoaderOptions loader = options.loader;
   loader.shuffle = false;
-  return make_loader(options, options.validation, TransformKind::kEvaluation, loader);
+  return make_loader(options, {options.validation}, TransformKind::kEvaluation, loader);
 }
 
 }  // namespace blip2

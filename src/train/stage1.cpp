@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <map>
+
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/error.h"
@@ -35,7 +37,7 @@ void visit_fields(FieldVisitor& visitor, Stage1Options::Initialization& options)
 void visit_fields(FieldVisitor& visitor, Stage1Options::Loss& options) {
   visitor.field("label_smoothing", options.label_smoothing);
   visitor.field("negative_rule", options.negative_rule);
-  visitor.field("use_image_ids", options.use_image_ids);
+  visitor.field("positives", options.positives);
 }
 
 void visit_fields(FieldVisitor& visitor, Stage1Options& options) {
@@ -53,6 +55,10 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
     throw UserError(
         "vision.frozen is true, but vision.weights names no folder: a random image encoder must not be "
         "frozen; name one or set vision.frozen=false");
+  }
+  const auto& positives = options_.loss.positives;
+  if (positives != "own" && positives != "same_image" && positives != "same_image_or_caption") {
+    throw UserError("loss.positives is '" + positives + "', expected own, same_image or same_image_or_caption");
   }
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   tokenizer_ = load_tokenizer(options_.text.tokenizer);
@@ -93,13 +99,25 @@ void Stage1Task::load_initial_weights() {
   if (options_.vision.frozen) model_->vision_model->freeze();
 }
 
+std::vector<std::int64_t> Stage1Task::positive_ids(const Batch& batch) const {
+  if (options_.loss.positives == "own") return {};
+  if (options_.loss.positives == "same_image") return batch.image_ids;
+  std::map<std::string, std::int64_t> first;  // the picture that a caption was first met with
+  std::vector<std::int64_t> ids;
+  for (std::size_t i = 0; i < batch.captions.size(); ++i) {
+    ids.push_back(first.emplace(batch.captions[i], batch.image_ids[i]).first->second);
+  }
+  return ids;
+}
+
 RepresentationBatch Stage1Task::to_device(const Batch& batch) const {
   RepresentationBatch result;
   result.pixels = batch.pixels;
   BatchOptions text;
   text.max_length = options_.text.max_length;
   result.text = tokenize(*tokenizer_, batch.captions, text);
-  if (options_.loss.use_image_ids) result.image_ids = torch::tensor(batch.image_ids, torch::kLong);
+  const std::vector<std::int64_t> ids = positive_ids(batch);
+  if (!ids.empty()) result.image_ids = torch::tensor(ids, torch::kLong);
   return result;
 }
 

@@ -12,8 +12,8 @@ namespace blip2 {
 
 /** Pictures and captions of a run: section "data". */
 struct DataOptions {
-  std::string train;       // annotation file (data/annotations.h)
-  std::string validation;  // empty: none
+  std::vector<std::string> train;  // annotation files (data/annotations.h), joined
+  std::string validation;          // empty: none
   ImageTransformOptions transform;
   LoaderOptions loader;
   std::int64_t cache_megabytes = 2000;  // decoded pictures kept in memory

@@ -58,6 +58,7 @@ class Stage1Task final : public TrainTask {
   const Stage1Options& options() const { return options_; }
 
  private:
+  std::vector<std::int64_t> positive_ids(const Batch& batch) const;
   RepresentationBatch to_device(const Batch& batch) const;
   void load_initial_weights();
 

@@ -35,6 +35,7 @@ class Stage2Task final : public TrainTask {
   Metrics validate(std::int64_t step) override;
   std::int64_t batches_per_epoch() const override { return loader_->batches_per_epoch(); }
 
+  const Stage2Options& options() const { return options_; }
   /** Where the frozen parts came from, for the run's config. */
   const ModelOrigin& stage1_origin() const { return stage1_origin_; }
   const ModelOrigin& language_model_origin() const { return language_model_origin_; }
