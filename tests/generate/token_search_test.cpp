@@ -112,7 +112,7 @@ TEST(GreedySearch, PenalisesTheIdsOfThePromptButNotItsPadding) {
   GenerationOptions options;
   options.max_new_tokens = 1;
   options.repetition_penalty = 2.0;
-  GenerationPrompt prompt = with_ids(2, torch::tensor({{kA, 0}, {kA, 0}}));
+  GenerationPrompt prompt = with_ids(2, torch::tensor({{1, 0}, {1, 0}}));
   EXPECT_THAT(generate(model, prompt, options)[0][0].new_tokens, ElementsAre(kB));
   prompt.ids_mask = torch::tensor({{1, 1}, {0, 1}});
   const Generated masked = generate(model, prompt, options);
@@ -125,7 +125,7 @@ TEST(GreedySearch, ForbidsWhatTheEncodersPromptSays) {
   GenerationOptions options;
   options.max_new_tokens = 1;
   options.encoder_no_repeat_ngram_size = 1;
-  GenerationPrompt prompt{fake_prompt(2), {}, {}, torch::tensor({{kA}, {kB}})};
+  GenerationPrompt prompt{fake_prompt(2), {}, {}, torch::tensor({{1}, {2}})};
   const Generated generated = generate(model, prompt, options);
   EXPECT_THAT(generated[0][0].new_tokens, ElementsAre(kB));
   EXPECT_THAT(generated[1][0].new_tokens, ElementsAre(kA));
