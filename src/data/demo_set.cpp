@@ -3,11 +3,11 @@
 #include <atomic>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <system_error>
 #include <thread>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "blip2/core/atomic_file.h"
