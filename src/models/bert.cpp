@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <sstream>
+
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/error.h"
@@ -21,7 +23,7 @@ NamedTensors plain_bert(const std::filesystem::path& folder) {
     std::string plain = name.rfind("bert.", 0) == 0 ? name.substr(5) : name;
     replace(plain, "LayerNorm.gamma", "LayerNorm.weight");
     replace(plain, "LayerNorm.beta", "LayerNorm.bias");
-    result.emplace(plain, tensor.to(torch::kFloat));
+    result.emplace(plain, tensor.is_floating_point() ? tensor.to(torch::kFloat) : tensor);
   }
   return result;
 }
@@ -41,6 +43,12 @@ std::string bert_name(std::string name) {
   return name;
 }
 
+/** Whether `bert` is `ours` without its last rows. */
+bool lacks_rows(const at::Tensor& bert, const at::Tensor& ours) {
+  return bert.is_floating_point() && bert.dim() == ours.dim() && bert.size(0) < ours.size(0) &&
+         bert.sizes().slice(1) == ours.sizes().slice(1);
+}
+
 /** Rows of a table that BERT has overwrite the first rows of ours; added tokens keep theirs. */
 at::Tensor with_added_rows(const at::Tensor& bert, const at::Tensor& ours) {
   at::Tensor result = ours.detach().clone();
@@ -48,15 +56,30 @@ at::Tensor with_added_rows(const at::Tensor& bert, const at::Tensor& ours) {
   return result;
 }
 
+/** A position table that is absent or misshapen is left to load_parameters, which lists it with all else. */
+void add_token_type_row(NamedTensors& bert, const std::filesystem::path& folder) {
+  const auto positions = bert.find("embeddings.position_embeddings.weight");
+  if (positions == bert.end() || !positions->second.is_floating_point() || positions->second.dim() != 2) return;
+  const std::string name = "embeddings.token_type_embeddings.weight";
+  const auto types = bert.find(name);
+  const std::int64_t width = positions->second.size(1);
+  const bool fits = types != bert.end() && types->second.is_floating_point() && types->second.dim() == 2 &&
+                    types->second.size(0) > 0 && types->second.size(1) == width;
+  if (!fits) {
+    std::ostringstream found;
+    if (types != bert.end()) found << types->second.scalar_type() << " " << types->second.sizes();
+    throw UserError("'" + folder.string() + "': expected floating '" + name + "' [1 or more, " + std::to_string(width) +
+                    "], whose first row is added to the positions, found " +
+                    (types == bert.end() ? "none" : found.str()));
+  }
+  positions->second = positions->second + types->second[0];
+}
+
 }  // namespace
 
 void load_bert(Blip2QFormerImpl& model, const std::filesystem::path& folder, TokenTypeRow token_type) {
   NamedTensors bert = plain_bert(folder);
-  if (token_type == TokenTypeRow::kAddToPositions) {
-    const auto row = bert.find("embeddings.token_type_embeddings.weight");
-    const auto positions = bert.find("embeddings.position_embeddings.weight");
-    if (row != bert.end() && positions != bert.end()) positions->second = positions->second + row->second[0];
-  }
+  if (token_type == TokenTypeRow::kAddToPositions) add_token_type_row(bert, folder);
   const bool has_head = bert.count("cls.predictions.transform.dense.weight") != 0;
   NamedTensors renamed;
   std::vector<std::string> ignored = {"position_ids"};
@@ -68,7 +91,7 @@ void load_bert(Blip2QFormerImpl& model, const std::filesystem::path& folder, Tok
       ignored.push_back(item.key());
     } else if (found != bert.end()) {
       const at::Tensor& ours = item.value();
-      const bool grows = found->second.dim() == ours.dim() && found->second.size(0) < ours.size(0) &&
+      const bool grows = lacks_rows(found->second, ours) &&
                          (source == "embeddings.word_embeddings.weight" || source == "cls.predictions.bias");
       renamed[item.key()] = grows ? with_added_rows(found->second, ours) : found->second;
     }
