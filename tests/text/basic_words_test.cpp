@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "text/unicode.h"
@@ -14,7 +15,7 @@ constexpr UChar32 kCodePoints = 0x110000;
 
 std::vector<std::string> reference_classes() {
   std::vector<std::string> classes(kCodePoints, "kept");
-  std::ifstream stream(std::string(BLIP2_TEST_DATA) + "/text/bert_characters.txt");
+  std::ifstream stream(std::filesystem::path(BLIP2_TEST_DATA) / "text/bert_characters.txt");
   std::size_t first, last;
   std::string name;
   while (stream >> std::hex >> first >> last >> name) {
