@@ -1,0 +1,131 @@
+// What the programs do when all is well: the whole way from text to captions, and what a checkpoint holds.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "programs/tiny_world.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+using testing::Contains;
+using testing::Each;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+TinyWorld& world() {
+  return TinyWorld::instance();
+}
+
+TEST(ProgramChain, CaptionPrintsOneLinePerPicture) {
+  const Outcome outcome = run("caption", {"--model", world().stage2(), world().picture(0), world().picture(7)});
+  ASSERT_TRUE(succeeded(outcome));
+  const auto lines = lines_of(outcome.output);
+  ASSERT_EQ(lines.size(), 2u) << outcome.output;
+  EXPECT_THAT(lines[0], StartsWith(world().picture(0) + ": "));
+  EXPECT_THAT(lines[1], StartsWith(world().picture(7) + ": "));
+}
+
+TEST(ProgramChain, CaptionPrintsJsonAndTheAskedNumber) {
+  const Outcome outcome =
+      run("caption", {"--model", world().stage2(), world().picture(3), "--json", "--captions", "2", "--prompt", "a"});
+  ASSERT_TRUE(succeeded(outcome));
+  const auto lines = lines_of(outcome.output);
+  ASSERT_EQ(lines.size(), 2u) << outcome.output;
+  for (const auto& line : lines) {
+    const json caption = json::parse(line);
+    EXPECT_EQ(caption.at("picture"), world().picture(3));
+    EXPECT_TRUE(caption.at("caption").is_string());
+    EXPECT_EQ(caption.at("token_ids").size(), caption.at("token_log_probabilities").size());
+    EXPECT_LE(caption.at("score").get<double>(), 0);
+  }
+}
+
+TEST(ProgramChain, MatchPrintsProbabilityAndSimilarityOfEveryPair) {
+  const Outcome outcome = run("match", {"--model", world().stage1(), "--text", "a red square", "--text", "a blue bar",
+                                        "--json", world().picture(0), world().picture(1)});
+  ASSERT_TRUE(succeeded(outcome));
+  const auto lines = lines_of(outcome.output);
+  ASSERT_EQ(lines.size(), 4u) << outcome.output;
+  for (const auto& line : lines) {
+    const json pair = json::parse(line);
+    EXPECT_GE(pair.at("match_probability").get<double>(), 0);
+    EXPECT_LE(pair.at("match_probability").get<double>(), 1);
+    EXPECT_LE(std::abs(pair.at("similarity").get<double>()), 1.0001);
+  }
+  EXPECT_EQ(json::parse(lines[1]).at("text"), "a blue bar");
+  EXPECT_EQ(json::parse(lines[2]).at("picture"), world().picture(1));
+}
+
+TEST(ProgramChain, TheLogHoldsEveryStep) {
+  const auto log = timeless_log(world().stage2());
+  ASSERT_EQ(log.size(), 12u);
+  for (std::size_t i = 0; i < log.size(); ++i) EXPECT_EQ(json::parse(log[i]).at("step"), i + 1);
+}
+
+TEST(ProgramChain, TheSameSeedGivesTheSameFiles) {
+  world().vocabulary();
+  json config = world().stage1_config();
+  const std::string other = world().file("same_seed");
+  ASSERT_TRUE(succeeded(run("train_stage1", world().arguments(config, other))));
+  for (const char* name : {"checkpoint/model.safetensors", "checkpoint/train_state.safetensors",
+                           "checkpoint/config.json", "tokenizer/vocab.txt"}) {
+    EXPECT_TRUE(read_bytes(std::filesystem::path(world().stage1()) / name) ==
+                read_bytes(std::filesystem::path(other) / name))
+        << name;
+  }
+  EXPECT_EQ(timeless_log(world().stage1()), timeless_log(other));
+  EXPECT_THAT(files_below(other), Each(Not(HasSubstr("partial"))));
+}
+
+TEST(ProgramChain, NumberOfWorkersDoesNotChangeTheResult) {
+  world().vocabulary();
+  const std::string other = world().file("workers");
+  ASSERT_TRUE(succeeded(
+      run("train_stage1", world().arguments(world().stage1_config(), other, {"data.workers=3", "train.log_every=1"}))));
+  EXPECT_TRUE(read_bytes(world().stage1() + "/checkpoint/model.safetensors") ==
+              read_bytes(other + "/checkpoint/model.safetensors"));
+}
+
+TEST(ProgramChain, AFrozenTowerIsNotInTheCheckpointAndStageTwoFindsIt) {
+  json config = world().stage1_config();
+  config["vision"] = {{"frozen", true}, {"weights", world().stage1()}};
+  const std::string frozen = world().file("frozen");
+  ASSERT_TRUE(succeeded(run("train_stage1", world().arguments(config, frozen))));
+  const auto names = tensor_names(frozen + "/checkpoint/model.safetensors");
+  EXPECT_THAT(names, Each(Not(HasSubstr("vision_model.encoder."))));
+  EXPECT_THAT(names, Each(Not(HasSubstr("vision_model.embeddings."))));
+  EXPECT_THAT(names, Contains("vision_model.post_layernorm.weight"));
+  EXPECT_THAT(names, Contains("query_tokens"));
+  const Outcome matched = run("match", {"--model", frozen, "--text", "a red bar", world().picture(0)});
+  EXPECT_TRUE(succeeded(matched));
+
+  json stage2 = world().stage2_config();
+  stage2["stage1"] = frozen;
+  const std::string output = world().file("stage2_on_frozen");
+  ASSERT_TRUE(succeeded(run("train_stage2", world().arguments(stage2, output))));
+  EXPECT_TRUE(succeeded(run("caption", {"--model", output, world().picture(0)})));
+}
+
+TEST(ProgramChain, StageTwoSavesWhatItTrainsAndNothingElse) {
+  const auto names = tensor_names(world().stage2() + "/checkpoint/model.safetensors");
+  EXPECT_THAT(names, Each(Not(HasSubstr("language_model."))));
+  EXPECT_THAT(names, Each(Not(HasSubstr("vision_model.encoder."))));
+  EXPECT_THAT(names, Contains("language_projection.weight"));
+  EXPECT_THAT(names, Contains("query_tokens"));
+}
+
+TEST(ProgramChain, HelpIsNoFailure) {
+  for (const char* name : {"build_vocabulary", "caption", "evaluate_demo", "match", "prepare_demo",
+                           "train_language_model", "train_stage1", "train_stage2"}) {
+    const Outcome outcome = run(name, {"--help"});
+    EXPECT_TRUE(succeeded(outcome)) << name;
+    EXPECT_THAT(outcome.output, HasSubstr("Usage:"));
+    EXPECT_EQ(outcome.error, "");
+  }
+}
+
+}  // namespace
+}  // namespace blip2

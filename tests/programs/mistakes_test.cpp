@@ -1,0 +1,263 @@
+// What a user gets wrong: every mistake is answered with one sentence and exit code 2, and costs nothing that was there.
+#include <gmock/gmock.h>
+
+#include "programs/tiny_world.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+TinyWorld& world() {
+  return TinyWorld::instance();
+}
+
+/** Stage 1 with a config that cannot work. */
+testing::AssertionResult stage1_refuses(const json& config, const std::string& part,
+                                        const std::vector<std::string>& overrides = {}) {
+  const std::string output = world().file("refused");
+  const auto result =
+      failed(run("train_stage1", world().arguments(config, output, overrides)), 2, "train_stage1", part);
+  if (result && std::filesystem::exists(output + "/checkpoint")) {
+    return testing::AssertionFailure() << "a checkpoint was written";
+  }
+  std::filesystem::remove_all(output);
+  return result;
+}
+
+TEST(ProgramMistakes, ArgumentsAreAnsweredWithOneSentence) {
+  EXPECT_TRUE(failed(run("train_stage1", {}), 2, "train_stage1", "--config is required"));
+  EXPECT_TRUE(failed(run("caption", {"--model", "m"}), 2, "caption", "pictures is required"));
+  EXPECT_TRUE(failed(run("match", {"--model", "m", "p.png"}), 2, "match", "--text is required"));
+  EXPECT_TRUE(failed(run("build_vocabulary", {"--size", "many"}), 2, "build_vocabulary", "many"));
+  EXPECT_TRUE(failed(run("prepare_demo", {"--threads", "0"}), 2, "prepare_demo", "--threads"));
+  EXPECT_TRUE(failed(run("evaluate_demo", {}), 2, "evaluate_demo", "required"));
+  EXPECT_TRUE(failed(run("train_stage2", {"--confg", "c.json"}), 2, "train_stage2", "--config is required"));
+}
+
+TEST(ProgramMistakes, AnUnknownKeyIsAnsweredWithTheNearest) {
+  world().vocabulary();
+  json config = world().stage1_config();
+  EXPECT_TRUE(stage1_refuses(config, "unknown key 'train.step', did you mean 'train.steps'?", {"train.step=3"}));
+  EXPECT_TRUE(stage1_refuses(config, "'data.batch_sise', did you mean 'data.batch_size'?", {"data.batch_sise=3"}));
+  config["visoin"] = json::object();
+  EXPECT_TRUE(stage1_refuses(config, "did you mean 'vision'?"));
+}
+
+TEST(ProgramMistakes, AValueOfTheWrongKindNamesItsKey) {
+  world().vocabulary();
+  const json config = world().stage1_config();
+  EXPECT_TRUE(stage1_refuses(config, "'train.steps' must be an integer, found \"many\"", {"train.steps=many"}));
+  EXPECT_TRUE(stage1_refuses(config, "'train.steps' must be an integer", {"train.steps=\xff\xfe"}));
+  EXPECT_TRUE(stage1_refuses(config, "'steps' must be at least 1", {"train.steps=0"}));
+  EXPECT_TRUE(stage1_refuses(config, "train.steps", {"train.steps=1e30"}));
+  EXPECT_TRUE(stage1_refuses(config, "'batch_size' is 400, but the data set has only 12", {"data.batch_size=400"}));
+  EXPECT_TRUE(stage1_refuses(config, "make them equal", {"data.transform.image_size=24"}));
+  EXPECT_TRUE(stage1_refuses(config, "not of the form", {"train.steps"}));
+  EXPECT_TRUE(stage1_refuses(config, "num_attention_heads", {"model.qformer_config.num_attention_heads=3"}));
+  EXPECT_TRUE(stage1_refuses(config, "hidden_size", {"model.vision_config.hidden_size=-16"}));
+  EXPECT_TRUE(stage1_refuses(config, "patch_size", {"model.vision_config.patch_size=0"}));
+  EXPECT_TRUE(stage1_refuses(config, "max_length", {"text.max_length=0"}));
+  EXPECT_TRUE(stage1_refuses(config, "max_length", {"text.max_length=400"}));
+}
+
+TEST(ProgramMistakes, AConfigThatCannotBeReadIsNamed) {
+  const auto with = [](const std::string& config) {
+    return run("train_stage1", {"--config", config, "--output", world().file("refused")});
+  };
+  EXPECT_TRUE(failed(with(world().file("none.json")), 2, "train_stage1", "none.json': no such readable file"));
+  EXPECT_TRUE(failed(with(world().path().string()), 2, "train_stage1", "is not a file"));
+  write_bytes(world().file("broken.json"), "{\"train\": {\"steps\": 3,}\n");
+  EXPECT_TRUE(failed(with(world().file("broken.json")), 2, "train_stage1", "broken.json' is not JSON"));
+  write_bytes(world().file("broken.json"), "[1, 2]");
+  EXPECT_TRUE(failed(with(world().file("broken.json")), 2, "train_stage1", "must hold a JSON object"));
+  write_bytes(world().file("broken.json"), "");
+  EXPECT_TRUE(failed(with(world().file("broken.json")), 2, "train_stage1", "broken.json' is not JSON"));
+  EXPECT_FALSE(std::filesystem::exists(world().file("refused")));
+}
+
+TEST(ProgramMistakes, MissingFilesAreNamed) {
+  world().vocabulary();
+  json config = world().stage1_config();
+  config["data"]["train"] = {world().file("nowhere.json")};
+  EXPECT_TRUE(stage1_refuses(config, "nowhere.json"));
+  config["data"]["train"] = json::array();
+  EXPECT_TRUE(stage1_refuses(config, "data.train names no annotation file"));
+  config = world().stage1_config();
+  EXPECT_TRUE(stage1_refuses(config, "no tokenizer in", {"text.tokenizer=" + world().file("pictures")}));
+  EXPECT_TRUE(stage1_refuses(config, "text.tokenizer names no folder", {"text.tokenizer="}));
+  EXPECT_TRUE(stage1_refuses(config, "is no WordPiece vocabulary",
+                             {"text.tokenizer=" + world().language_model() + "/tokenizer"}));
+  EXPECT_TRUE(stage1_refuses(config, "a random image encoder must not be frozen", {"vision.frozen=true"}));
+  EXPECT_TRUE(
+      stage1_refuses(config, "does not exist", {"vision.frozen=true", "vision.weights=" + world().file("gone")}));
+  config = world().language_model_config();
+  config["text"]["file"] = world().file("gone.txt");
+  EXPECT_TRUE(failed(run("train_language_model", world().arguments(config, world().file("refused"))), 2,
+                     "train_language_model", "gone.txt"));
+  EXPECT_TRUE(failed(run("build_vocabulary", {"--text", world().file("gone.txt"), "--output", world().file("refused")}),
+                     2, "build_vocabulary", "gone.txt"));
+  EXPECT_TRUE(failed(
+      run("build_vocabulary",
+          {"--text", world().file("captions.txt"), "--output", world().file("refused"), "--size", "-3"}),
+      2, "build_vocabulary", "got -3"));
+}
+
+TEST(ProgramMistakes, DamagedPicturesAreSkippedNamedOnceAndCounted) {
+  world().vocabulary();
+  const std::string good = read_bytes(world().picture(0));
+  json annotations = json::parse(read_bytes(world().file("annotations.json")));
+  write_bytes(world().file("pictures/empty.bmp"), "");
+  write_bytes(world().file("pictures/cut.bmp"), good.substr(0, 300));
+  write_bytes(world().file("pictures/text.bmp"), "this is no picture");
+  for (const char* name : {"empty", "cut", "text", "missing"}) {
+    annotations.push_back({{"image", "pictures/" + std::string(name) + ".bmp"}, {"caption", "a red square"}});
+  }
+  write_bytes(world().file("damaged.json"), annotations.dump());
+  json config = world().stage1_config();
+  config["data"]["train"] = {world().file("damaged.json")};
+  config["data"]["validation"] = world().file("damaged.json");
+  const std::string output = world().file("damaged");
+  const Outcome outcome = run("train_stage1", world().arguments(config, output, {"train.validate_every=6"}));
+  ASSERT_TRUE(succeeded(outcome));
+  for (const char* name : {"empty.bmp", "cut.bmp", "text.bmp", "missing.bmp"}) {
+    int named = 0;
+    for (const auto& line : lines_of(outcome.error)) {
+      named += line.starts_with("skipped") && line.find(name) != std::string::npos ? 1 : 0;
+    }
+    EXPECT_GE(named, 1) << name << "\n" << outcome.error;
+    EXPECT_LE(named, 2) << name << "\n" << outcome.error;  // once in training, once in validation
+  }
+  EXPECT_THAT(outcome.error, HasSubstr("4 pictures could not be read"));
+  EXPECT_EQ(timeless_log(output).size(), 12u);
+}
+
+TEST(ProgramMistakes, ADataSetWithoutOneReadablePictureIsRefused) {
+  world().vocabulary();
+  json annotations = json::array();
+  for (int i = 0; i < 6; ++i) annotations.push_back({{"image", "gone.bmp"}, {"caption", "a red square"}});
+  write_bytes(world().file("all_damaged.json"), annotations.dump());
+  json config = world().stage1_config();
+  config["data"]["train"] = {world().file("all_damaged.json")};
+  const std::string output = world().file("all_damaged");
+  const Outcome outcome = run("train_stage1", world().arguments(config, output));
+  EXPECT_TRUE(failed_in_the_end(outcome, 2, "train_stage1", "none of the 6 samples can be read"));
+  config["data"]["train"] = {world().file("annotations.json")};
+  config["data"]["validation"] = world().file("all_damaged.json");
+  const Outcome validated =
+      run("train_stage1", world().arguments(config, world().file("all_damaged_validation"), {"train.validate_every=4"}));
+  EXPECT_TRUE(failed_in_the_end(validated, 2, "train_stage1", "none of the 6 samples can be read"));
+}
+
+TEST(ProgramMistakes, CaptionPrintsTheGoodOnesAndNamesTheMissing) {
+  const Outcome outcome =
+      run("caption", {"--model", world().stage2(), world().picture(0), "gone.png", world().picture(1)});
+  EXPECT_TRUE(failed(outcome, 2, "caption", "gone.png"));
+  EXPECT_EQ(lines_of(outcome.output).size(), 2u) << outcome.output;
+  const Outcome none = run("caption", {"--model", world().stage2(), "gone.png"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.error, HasSubstr("caption: none of the pictures could be read"));
+}
+
+TEST(ProgramMistakes, CaptionRefusesOptionsOutOfRange) {
+  const auto refuses = [](const std::string& option, const std::string& value, const std::string& part) {
+    return failed(run("caption", {"--model", world().stage2(), option, value, world().picture(0)}), 2, "caption", part);
+  };
+  EXPECT_TRUE(refuses("--beams", "0", "num_beams"));
+  EXPECT_TRUE(refuses("--captions", "9", "num_return_sequences"));
+  EXPECT_TRUE(refuses("--max-new-tokens", "0", "max_new_tokens"));
+  EXPECT_TRUE(refuses("--max-new-tokens", "100000", "max_new_tokens"));
+  EXPECT_TRUE(refuses("--temperature", "0", "temperature"));
+  EXPECT_TRUE(refuses("--repetition-penalty", "-1", "repetition_penalty"));
+  EXPECT_TRUE(refuses("--beams", "many", "--beams"));
+  EXPECT_TRUE(failed(run("caption", {"--model", world().stage1(), world().picture(0)}), 2, "caption", "origins"));
+  EXPECT_TRUE(failed(run("match", {"--model", world().stage2(), "--text", "a", world().picture(0)}), 2, "match", "model"));
+  EXPECT_TRUE(failed(run("match", {"--model", world().file("gone"), "--text", "a", world().picture(0)}), 2, "match", "gone"));
+}
+
+TEST(ProgramMistakes, TextThatIsNotUnicodeHarmsNobody) {
+  const std::string odd = world().file("pictures/\xff.bmp");
+  write_bytes(odd, read_bytes(world().picture(0)));
+  const Outcome outcome = run("match", {"--model", world().stage1(), "--text", "a \xff square", "--json", odd});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_TRUE(json::parse(outcome.output).contains("match_probability"));
+  EXPECT_TRUE(succeeded(run("caption", {"--model", world().stage2(), "--prompt", "\xff", "--json", odd})));
+}
+
+TEST(ProgramMistakes, AnExistingRunIsNotStartedAfreshByAccident) {
+  world().stage1();
+  const std::string run_folder = world().file("precious");
+  std::filesystem::copy(world().stage1(), run_folder, std::filesystem::copy_options::recursive);
+  const std::string model = read_bytes(run_folder + "/checkpoint/model.safetensors");
+  const std::string vocabulary = read_bytes(run_folder + "/tokenizer/vocab.txt");
+  write_bytes(world().file("more.txt"), "some quite different words\nfor another vocabulary\n");
+  ASSERT_TRUE(succeeded(run("build_vocabulary",
+                            {"--text", world().file("more.txt"), "--output", world().file("other_vocabulary")})));
+  json config = world().stage1_config();
+  config["text"]["tokenizer"] = world().file("other_vocabulary");
+  EXPECT_TRUE(failed(run("train_stage1", world().arguments(config, run_folder, {"--fresh"})), 2, "train_stage1",
+                     "already holds a run"));
+  EXPECT_TRUE(failed(run("train_stage1", world().arguments(config, run_folder)), 2, "train_stage1", "'text.tokenizer' was"));
+  config = world().stage1_config();
+  const Outcome changed = run("train_stage1", world().arguments(config, run_folder, {"train.learning_rate=0.5"}));
+  EXPECT_TRUE(failed(changed, 2, "train_stage1", "'train.learning_rate' was 0.001 and is now 0.5"));
+  EXPECT_TRUE(read_bytes(run_folder + "/checkpoint/model.safetensors") == model);
+  EXPECT_EQ(read_bytes(run_folder + "/tokenizer/vocab.txt"), vocabulary);
+  EXPECT_EQ(timeless_log(run_folder), timeless_log(world().stage1()));
+  const Outcome again = run("train_stage1", world().arguments(config, run_folder));
+  EXPECT_TRUE(succeeded(again));
+  EXPECT_TRUE(read_bytes(run_folder + "/checkpoint/model.safetensors") == model);
+  EXPECT_TRUE(succeeded(run("train_stage1", world().arguments(config, run_folder, {"--fresh", "--overwrite"}))));
+  EXPECT_TRUE(read_bytes(run_folder + "/checkpoint/model.safetensors") == model);
+}
+
+TEST(ProgramMistakes, DamagedWeightsAreRefused) {
+  const std::string copy = world().file("damaged_stage1");
+  std::filesystem::copy(world().stage1(), copy, std::filesystem::copy_options::recursive);
+  const std::string model = copy + "/checkpoint/model.safetensors";
+  const std::string bytes = read_bytes(model);
+  json config = world().stage2_config();
+  config["stage1"] = copy;
+  const auto refuses = [&](const std::string& part) {
+    return failed(run("train_stage2", world().arguments(config, world().file("refused"))), 2, "train_stage2", part);
+  };
+  write_bytes(model, bytes.substr(0, bytes.size() / 2));
+  EXPECT_TRUE(refuses("model.safetensors"));
+  EXPECT_TRUE(failed(run("match", {"--model", copy, "--text", "a", world().picture(0)}), 2, "match", "model.safetensors"));
+  EXPECT_TRUE(failed(run("train_stage1", world().arguments(world().stage1_config(), copy)), 2, "train_stage1",
+                     "model.safetensors"));
+  write_bytes(model, "");
+  EXPECT_TRUE(refuses("model.safetensors"));
+  write_bytes(model, bytes);
+  const std::string state = copy + "/checkpoint/train_state.safetensors";
+  write_bytes(state, read_bytes(state).substr(0, 100));
+  EXPECT_TRUE(failed(run("train_stage1", world().arguments(world().stage1_config(), copy)), 2, "train_stage1",
+                     "train_state.safetensors"));
+  json stored = json::parse(read_bytes(copy + "/checkpoint/config.json"));
+  stored["model"]["qformer_config"]["hidden_size"] = 32;
+  write_bytes(copy + "/checkpoint/config.json", stored.dump());
+  EXPECT_TRUE(refuses("query_tokens"));
+  std::filesystem::remove_all(copy + "/checkpoint");
+  EXPECT_TRUE(refuses("config.json"));
+}
+
+TEST(ProgramMistakes, AFrozenPartThatIsGoneOrChangedIsNamed) {
+  const std::string copy = world().file("lent_language_model");
+  std::filesystem::copy(world().language_model(), copy, std::filesystem::copy_options::recursive);
+  json config = world().stage2_config();
+  config["language_model"] = copy;
+  const std::string output = world().file("borrower");
+  ASSERT_TRUE(succeeded(run("train_stage2", world().arguments(config, output))));
+  const std::string model = copy + "/checkpoint/model.safetensors";
+  std::string bytes = read_bytes(model);
+  bytes[bytes.size() - 2] = static_cast<char>(bytes[bytes.size() - 2] ^ 0x40);
+  write_bytes(model, bytes);
+  EXPECT_TRUE(failed(run("caption", {"--model", output, world().picture(0)}), 2, "caption", "have changed since"));
+  std::filesystem::remove_all(copy);
+  EXPECT_TRUE(failed(run("caption", {"--model", output, world().picture(0)}), 2, "caption", "which is gone"));
+  EXPECT_TRUE(failed(run("train_stage2", world().arguments(config, output)), 2, "train_stage2", "does not exist"));
+}
+
+}  // namespace
+}  // namespace blip2
