@@ -1,5 +1,4 @@
 // Examines the demo's models on held-out pictures, writes the report and prints one line of JSON.
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
 #include <iostream>
@@ -8,6 +7,7 @@
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/error.h"
 #include "blip2/eval/demo_evaluation.h"
+#include "command_line.h"
 
 namespace {
 
@@ -29,11 +29,7 @@ int main(int argc, char** argv) {
   app.add_option("--report", report_file, "HTML file to write")->required();
   app.add_option("--title", title, "Title of the report")->capture_default_str();
   app.add_option("--seconds-before", seconds_before, "Time that training took, added to the printed time");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("evaluate_demo", [&] {
     const auto start = std::chrono::steady_clock::now();
     blip2::DemoEvaluation result = blip2::evaluate_demo(options);

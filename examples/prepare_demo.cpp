@@ -1,17 +1,17 @@
 // Makes the demo's data set from the stamps of the Debian package tuxpaint-stamps-default.
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
 #include <string>
 
 #include "blip2/core/error.h"
 #include "blip2/data/demo_set.h"
+#include "command_line.h"
 
 int main(int argc, char** argv) {
   std::string stamps_folder = "/usr/share/tuxpaint/stamps", list = "configs/demo/stamps.json", output;
   blip2::DemoSetOptions options;
   std::int64_t threads = 2;
-  CLI::App app("Composes captioned pictures for the demo: one or two stamps each, with held-out pairs");
+  CLI::App app("Composes captioned pictures for the demo: one or two stamps each, with held-out pairs", "prepare_demo");
   app.add_option("--stamps-folder", stamps_folder, "folder of Tux Paint's stamps")->capture_default_str();
   app.add_option("--list", list, "JSON list of the stamps to use, the most distinct first")->capture_default_str();
   app.add_option("--output", output, "folder to write")->required();
@@ -26,11 +26,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app.add_flag("--shuffle-captions", options.shuffle_captions, "control: training captions of other pictures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("prepare_demo", [&] {
     const auto start = std::chrono::steady_clock::now();
     const auto stamps = blip2::read_stamp_list(list, stamps_folder);

@@ -1,13 +1,13 @@
 // What the three trainers' command lines share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
 #include "blip2/train/run_folder_training.h"
+#include "command_line.h"
 
 namespace blip2 {
 
@@ -23,11 +23,7 @@ int training_program(const std::string& name, const std::string& purpose, int ar
   app.add_flag("--fresh", fresh, "Start over; refused where a run exists");
   app.add_flag("--overwrite", overwrite, "With --fresh: delete the run that is there");
   app.add_option("overrides", overrides, "Values over the config's: train.steps=100 data.batch_size=32 ...");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto end = parse_command_line(app, argc, argv)) return *end;
   return run_program(name, [&] {
     Task task(load_config<Options>(config, overrides));
     return train_in_folder(task, {output, fresh, overwrite});

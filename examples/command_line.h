@@ -1,0 +1,23 @@
+// How every program reads its command line: a mistake is one sentence, like every other failure.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <optional>
+
+namespace blip2 {
+
+/** Reads the arguments. Gives the exit code where the program is to end: 0 after --help, 2 after a mistake. */
+inline std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    std::cerr << app.get_name() << ": " << error.what() << " (--help shows the options)" << std::endl;
+    return 2;
+  }
+}
+
+}  // namespace blip2
