@@ -1,10 +1,10 @@
 // Captions pictures, or answers about them, with a stage-2 model.
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "blip2/core/error.h"
 #include "blip2/models/captioner.h"
+#include "command_line.h"
 #include "picture_batch.h"
 
 namespace {
@@ -21,12 +21,11 @@ void print(const Arguments& arguments, const blip2::PictureBatch& batch,
   for (std::size_t i = 0; i < captions.size(); ++i) {
     for (const blip2::Caption& caption : captions[i]) {
       if (arguments.json) {
-        std::cout << nlohmann::json{{"picture", batch.names[i]},
-                                    {"caption", caption.text},
-                                    {"token_ids", caption.token_ids},
-                                    {"score", caption.score},
-                                    {"token_log_probabilities", caption.token_log_probabilities}}
-                  << "\n";
+        std::cout << blip2::json_line({{"picture", batch.names[i]},
+                                       {"caption", caption.text},
+                                       {"token_ids", caption.token_ids},
+                                       {"score", caption.score},
+                                       {"token_log_probabilities", caption.token_log_probabilities}});
       } else {
         std::cout << batch.names[i] << ": " << caption.text << "\n";
       }
@@ -56,16 +55,13 @@ int main(int argc, char** argv) {
   app.add_option("--temperature", arguments.generation.temperature, "With --sample")->capture_default_str();
   app.add_option("--seed", arguments.generation.seed, "With --sample")->capture_default_str();
   app.add_flag("--json", arguments.json, "One JSON object a caption");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("caption", [&] {
     arguments.generation.max_new_tokens = max_new_tokens;
     blip2::validate(arguments.generation);
     blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model);
-    const auto batch = blip2::load_pictures(arguments.pictures, generator.config, generator.model->options());
+    const auto batch =
+        blip2::load_pictures("caption", arguments.pictures, generator.config, generator.model->options());
     print(arguments, batch, blip2::caption_pictures(generator, batch.pixels, arguments.prompt, arguments.generation));
     return batch.exit_code();
   });

@@ -1,7 +1,6 @@
 // Says how well texts fit pictures: the matching head's probability and the contrastive similarity of a stage-1 model.
 #include <torch/torch.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "blip2/losses/image_text_contrastive.h"
 #include "blip2/losses/image_text_matching.h"
 #include "blip2/models/run_folder.h"
+#include "command_line.h"
 #include "picture_batch.h"
 
 int main(int argc, char** argv) {
@@ -20,16 +20,12 @@ int main(int argc, char** argv) {
   app.add_option("--text", texts, "A text; may be given several times")->required();
   app.add_option("pictures", pictures, "Picture files")->required();
   app.add_flag("--json", json, "One JSON object a pair");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("match", [&] {
     torch::NoGradGuard no_grad;
     blip2::RepresentationModel loaded = blip2::load_representation_model(model_folder);
     auto& model = *loaded.model;
-    const auto batch = blip2::load_pictures(pictures, loaded.config, model.options());
+    const auto batch = blip2::load_pictures("match", pictures, loaded.config, model.options());
     blip2::BatchOptions cut;
     cut.max_length = model.options().qformer_config.max_position_embeddings;
     const blip2::TextTokens text = blip2::tokenize(*loaded.tokenizer, texts, cut);
@@ -47,11 +43,8 @@ int main(int argc, char** argv) {
         const double match = probability[static_cast<std::int64_t>(j)].item<double>();
         const double cosine = similarity[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(j)].item<double>();
         if (json) {
-          std::cout << nlohmann::json{{"picture", batch.names[i]},
-                                      {"text", texts[j]},
-                                      {"match_probability", match},
-                                      {"similarity", cosine}}
-                    << "\n";
+          std::cout << blip2::json_line(
+              {{"picture", batch.names[i]}, {"text", texts[j]}, {"match_probability", match}, {"similarity", cosine}});
         } else {
           std::cout << batch.names[i] << ": match " << match << ", similarity " << cosine << ": " << texts[j] << "\n";
         }

@@ -25,11 +25,11 @@ struct PictureBatch {
 };
 
 /**
- * Reads what can be read and names the rest on standard error. Pictures are normalised as in the run's config. Throws
- * UserError when none can be read.
+ * Reads what can be read and names the rest on standard error as `program` would. Pictures are normalised as in the
+ * run's config. Throws UserError when none can be read.
  */
-inline PictureBatch load_pictures(const std::vector<std::string>& files, const nlohmann::json& run_config,
-                                  const Blip2Options& model) {
+inline PictureBatch load_pictures(const std::string& program, const std::vector<std::string>& files,
+                                  const nlohmann::json& run_config, const Blip2Options& model) {
   ImageTransformOptions transform;
   const auto pointer = nlohmann::json::json_pointer("/data/transform");
   if (run_config.contains(pointer)) {
@@ -44,13 +44,19 @@ inline PictureBatch load_pictures(const std::vector<std::string>& files, const n
       pictures.push_back(torch::tensor(values).view({3, transform.image_size, transform.image_size}));
       batch.names.push_back(file);
     } catch (const UserError& error) {
-      std::cerr << error.what() << std::endl;
+      if (files.size() == 1) throw;
+      std::cerr << program << ": " << error.what() << std::endl;
       ++batch.unreadable;
     }
   }
   if (pictures.empty()) throw UserError("none of the pictures could be read");
   batch.pixels = torch::stack(pictures);
   return batch;
+}
+
+/** One line of JSON. File names and cut captions need not be UTF-8; what is not becomes U+FFFD. */
+inline std::string json_line(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace blip2
