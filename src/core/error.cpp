@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <csignal>
 #include <iostream>
 #include <new>
 
@@ -12,8 +13,12 @@ int run_program(const std::string& name, const std::function<int()>& body) {
     std::cerr << name << ": " << sentence << std::endl;
     return code;
   };
+  // Else `ulimit -f` would kill the program where writing could fail with a sentence.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
-    return body();
+    const int code = body();
+    if (!std::cout.flush()) return report("cannot write to standard output: the disk is full or the file is closed", 1);
+    return code;
   } catch (const Error& error) {
     return report(error.what(), error.exit_code());
   } catch (const c10::Error& error) {

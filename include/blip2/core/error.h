@@ -34,8 +34,9 @@ class WorldError : public Error {
 
 /**
  * Runs the body of a program and turns whatever it throws into one line on standard error, `NAME: sentence`, and an
- * exit code: 2 for UserError, 1 for everything else. Torch's stack traces are cut off. Returns the body's own code
- * when nothing is thrown.
+ * exit code: 2 for UserError, 1 for everything else, also where standard output refuses what was printed. Torch's stack
+ * traces are cut off. Returns the body's own code when nothing is thrown. SIGXFSZ is ignored from then on, so that a
+ * file over the limit is a failed write.
  */
 int run_program(const std::string& name, const std::function<int()>& body);
 
