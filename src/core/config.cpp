@@ -34,6 +34,11 @@ bool all_of_array(const nlohmann::json& value, Predicate predicate) {
   return value.is_array() && std::all_of(value.begin(), value.end(), predicate);
 }
 
+bool is_utf8(const std::string& text) {
+  const std::string quoted = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore);
+  return nlohmann::json::parse(quoted).get_ref<const std::string&>() == text;
+}
+
 bool is_integer(const nlohmann::json& value) {
   return value.is_number_integer();
 }
@@ -72,6 +77,8 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
 }
 
 nlohmann::json load_json(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) throw UserError("'" + path.string() + "' is a folder, not a file");
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw UserError("cannot open '" + path.string() + "': no such readable file");
   try {
@@ -92,6 +99,7 @@ void apply_override(nlohmann::json& config, const std::string& assignment) {
   const std::string text = assignment.substr(equals + 1);
   nlohmann::json value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) value = text;
+  if (!is_utf8(assignment)) throw UserError("override '" + path + "': key and value must be UTF-8");
 
   nlohmann::json* node = &config;
   std::size_t start = 0;
