@@ -6,12 +6,6 @@
 namespace blip2 {
 namespace {
 
-int train(TrainTask& task, const TrainerOptions& options, const nlohmann::json& config, const RunPlace& place) {
-  Progress progress(options.log_every);
-  Trainer trainer(task, options, {place.output, config, place.fresh, place.overwrite}, progress);
-  return exit_code(trainer.run());
-}
-
 /** Vocabulary files beside the checkpoint, so that the folder can be used alone. */
 void keep_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& output) {
   std::error_code error;
@@ -20,23 +14,31 @@ void keep_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& out
   tokenizer.save(output / "tokenizer");
 }
 
+/** `tokenizer`: null where the run needs none of its own. */
+int train(TrainTask& task, const TrainerOptions& options, const nlohmann::json& config, const RunPlace& place,
+          const Tokenizer* tokenizer) {
+  Progress progress(options.log_every);
+  Trainer trainer(task, options, {place.output, config, place.fresh, place.overwrite}, progress);
+  // Only now is it sure that the folder is not another run's, whose vocabulary would be lost.
+  if (tokenizer != nullptr) keep_tokenizer(*tokenizer, place.output);
+  return exit_code(trainer.run());
+}
+
 }  // namespace
 
 int train_in_folder(Stage1Task& task, const RunPlace& place) {
-  keep_tokenizer(task.tokenizer(), place.output);
-  return train(task, task.options().train, write_config(task.options()), place);
+  return train(task, task.options().train, write_config(task.options()), place, &task.tokenizer());
 }
 
 int train_in_folder(Stage2Task& task, const RunPlace& place) {
   nlohmann::json config = write_config(task.options());
   config["origins"] = {{"stage1", write_config(task.stage1_origin())},
                        {"language_model", write_config(task.language_model_origin())}};
-  return train(task, task.options().train, config, place);
+  return train(task, task.options().train, config, place, nullptr);
 }
 
 int train_in_folder(LanguageModelTask& task, const RunPlace& place) {
-  keep_tokenizer(task.tokenizer(), place.output);
-  return train(task, task.options().train, write_config(task.options()), place);
+  return train(task, task.options().train, write_config(task.options()), place, &task.tokenizer());
 }
 
 }  // namespace blip2
