@@ -101,7 +101,7 @@ RepresentationModel load_representation_model(const std::filesystem::path& folde
   const nlohmann::json vision = result.config.value("vision", nlohmann::json::object());
   const ModelTensors tensors(weights);
   if (vision.value("frozen", true)) {  // the tower is not in the checkpoint, only the norm behind it
-    LoadOptions tower = from(vision.value("weights", ""), {"post_layernorm."});
+    LoadOptions tower = from(weights_folder(vision.value("weights", "")), {"post_layernorm."});
     tower.prefix = "vision_model.";
     load_parameters(*result.model->vision_model, ModelTensors(tower.source), tower);
     load_parameters(*result.model, tensors,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <set>
 
 #include "blip2/core/error.h"
 
@@ -27,9 +28,12 @@ std::vector<Annotation> load_all(const std::vector<std::string>& files) {
 std::unique_ptr<Loader> make_loader(const DataOptions& options, const std::vector<std::string>& files,
                                     TransformKind kind, const LoaderOptions& loader) {
   auto source = std::make_shared<CaptionSource>(load_all(files), options.transform, kind, options.cache_megabytes);
-  return std::make_unique<Loader>(std::move(source), loader, [](const SkippedSample& sample) {
-    std::cerr << "skipped sample " << sample.index << ", '" << sample.name << "': " << sample.reason << std::endl;
-  });
+  // A picture with five captions is five samples, but one piece of news.
+  return std::make_unique<Loader>(
+      std::move(source), loader, [named = std::set<std::string>()](const SkippedSample& sample) mutable {
+        if (!named.insert(sample.name).second) return;
+        std::cerr << "skipped sample " << sample.index << ": " << sample.reason << std::endl;
+      });
 }
 
 void check_size(const DataOptions& options, std::int64_t image_size) {
@@ -55,6 +59,11 @@ void visit_fields(FieldVisitor& visitor, TextOptions& options) {
   visitor.field("tokenizer", options.tokenizer);
   visitor.field("max_length", options.max_length);
   visitor.field("prompt", options.prompt);
+}
+
+void check_text(const TextOptions& options) {
+  if (options.max_length >= 1) return;
+  throw UserError("text.max_length must be at least 1, found " + std::to_string(options.max_length));
 }
 
 std::unique_ptr<Loader> make_training_loader(const DataOptions& options, std::int64_t image_size, std::int64_t seed) {

@@ -10,6 +10,7 @@
 #include "blip2/eval/retrieval.h"
 #include "blip2/losses/image_text_contrastive.h"
 #include "blip2/models/bert.h"
+#include "blip2/models/run_folder.h"
 #include "blip2/text/load_tokenizer.h"
 #include "blip2/text/wordpiece.h"
 
@@ -60,6 +61,10 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
   if (positives != "own" && positives != "same_image" && positives != "same_image_or_caption") {
     throw UserError("loss.positives is '" + positives + "', expected own, same_image or same_image_or_caption");
   }
+  if (options_.text.tokenizer.empty()) {
+    throw UserError("text.tokenizer names no folder: name one with vocab.txt, which build_vocabulary makes");
+  }
+  check_text(options_.text);
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   tokenizer_ = load_tokenizer(options_.text.tokenizer);
   const auto* wordpiece = dynamic_cast<const WordPieceTokenizer*>(tokenizer_.get());
@@ -94,7 +99,7 @@ void Stage1Task::load_initial_weights() {
     LoadOptions load;
     load.prefix = "vision_model.";
     load.ignore.emplace_back("post_layernorm.");  // learns here; published towers do not have it
-    load_parameters(*model_->vision_model, ModelTensors(options_.vision.weights), load);
+    load_parameters(*model_->vision_model, ModelTensors(weights_folder(options_.vision.weights)), load);
   }
   if (options_.vision.frozen) model_->vision_model->freeze();
 }
@@ -138,10 +143,12 @@ Metrics Stage1Task::validate(std::int64_t) {
   std::vector<at::Tensor> image_features, text_features;
   std::vector<std::int64_t> image_ids;
   double total = 0;
-  const std::int64_t batches = validation_->batches_per_epoch();
+  std::int64_t batches = 0;
   validation_->seek(0);
-  for (std::int64_t i = 0; i < batches; ++i) {
+  for (std::int64_t i = 0; i < validation_->batches_per_epoch(); ++i) {
     const Batch loaded = validation_->next();
+    if (loaded.size() == 0) continue;  // none of its pictures can be read
+    ++batches;
     const RepresentationBatch batch = to_device(loaded);
     total += model_->losses(batch, representation_, single_process_group()).total.item<double>();
     image_features.push_back(model_->image_features(model_->encode_image(batch.pixels).query_output));

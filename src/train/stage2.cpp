@@ -39,11 +39,19 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
     throw UserError(
         "language_model names no folder: name an OPT or FlanT5 folder or the output of train_language_model");
   }
+  check_text(options_.text);
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   stage1_origin_ = describe_origin(options_.stage1);
   language_model_origin_ = describe_origin(options_.language_model);
   model_ = join_for_stage2(options_.stage1, options_.language_model);
   model_.model->freeze();
+  const LanguageModel& language_model = *model_.model->language_model;
+  const std::int64_t queries = model_.model->options().num_query_tokens;
+  if (!language_model.is_encoder_decoder() && queries + options_.text.max_length > language_model.max_positions()) {
+    throw UserError("text.max_length " + std::to_string(options_.text.max_length) + " and the " +
+                    std::to_string(queries) + " query tokens exceed the language model's " +
+                    std::to_string(language_model.max_positions()) + " positions; lower text.max_length");
+  }
   const std::int64_t image_size = model_.model->options().vision_config.image_size;
   loader_ = make_training_loader(options_.data, image_size, options_.train.seed);
   validation_ = make_validation_loader(options_.data, image_size);
@@ -109,10 +117,13 @@ StepLosses Stage2Task::losses(std::int64_t) {
 Metrics Stage2Task::validate(std::int64_t) {
   if (validation_ == nullptr) return {};
   double total = 0;
-  const std::int64_t batches = validation_->batches_per_epoch();
+  std::int64_t batches = 0;
   validation_->seek(0);
-  for (std::int64_t i = 0; i < batches; ++i) {
-    total += model_.model->loss(to_device(validation_->next(), i)).item<double>();
+  for (std::int64_t i = 0; i < validation_->batches_per_epoch(); ++i) {
+    const Batch loaded = validation_->next();
+    if (loaded.size() == 0) continue;  // none of its pictures can be read
+    ++batches;
+    total += model_.model->loss(to_device(loaded, i)).item<double>();
   }
   return {{"loss", total / static_cast<double>(batches)}};
 }

@@ -161,6 +161,9 @@ TrainResult Trainer::run() {
     progress_.say(std::to_string(skipped_) + " of " + std::to_string(step_) +
                   " steps were skipped because a loss or gradient was not finite");
   }
+  if (const std::int64_t count = task_.unreadable_samples(); count > 0) {
+    progress_.say(std::to_string(count) + " samples could not be read and others took their place");
+  }
   return TrainResult::kFinished;
 }
 

@@ -30,6 +30,9 @@ struct TextOptions {
 
 void visit_fields(FieldVisitor& visitor, TextOptions& options);
 
+/** Throws UserError where the captions would have no room. */
+void check_text(const TextOptions& options);
+
 /**
  * Training pictures in random order. Unreadable ones are named on standard error and counted. Throws UserError when the
  * file is missing or the model's pictures have another size than `data.transform.image_size`.

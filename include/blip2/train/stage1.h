@@ -15,7 +15,7 @@ struct Stage1Options {
   Blip2Options model;
 
   struct Vision {
-    std::string weights;  // model folder with `vision_model.*`; empty: random
+    std::string weights;  // model or run folder with `vision_model.*`; empty: random
     bool frozen = true;   // false only where no trained encoder can be had
   } vision;
 
@@ -55,6 +55,7 @@ class Stage1Task final : public TrainTask {
   /** Losses on the validation pictures and recall at 1 by contrast, both directions. */
   Metrics validate(std::int64_t step) override;
   std::int64_t batches_per_epoch() const override { return loader_->batches_per_epoch(); }
+  std::int64_t unreadable_samples() const override { return static_cast<std::int64_t>(loader_->skipped().size()); }
 
   Blip2QFormer model() const { return model_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }

@@ -34,6 +34,7 @@ class Stage2Task final : public TrainTask {
   /** Language-model loss on the validation pictures. */
   Metrics validate(std::int64_t step) override;
   std::int64_t batches_per_epoch() const override { return loader_->batches_per_epoch(); }
+  std::int64_t unreadable_samples() const override { return static_cast<std::int64_t>(loader_->skipped().size()); }
 
   const Stage2Options& options() const { return options_; }
   /** Where the frozen parts came from, for the run's config. */

@@ -53,6 +53,9 @@ class TrainTask {
   /** Micro-batches of an epoch; 0 where the data has no epochs. */
   virtual std::int64_t batches_per_epoch() const { return 0; }
 
+  /** Samples that were met so far, could not be read and were replaced. */
+  virtual std::int64_t unreadable_samples() const { return 0; }
+
   /** What the samples are called in the log: `images_per_second`. */
   virtual std::string sample_unit() const { return "images"; }
 
