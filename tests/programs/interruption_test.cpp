@@ -1,5 +1,5 @@
-// What the world does to a run: signals at any moment, a full disk, folders that cannot be written. Nothing is lost, and
-// a resumed run ends with the bytes of one that was left alone.
+// What the world does to a run: signals at any moment, a full disk, folders that cannot be written. Nothing is lost,
+// and a resumed run ends with the bytes of one that was left alone.
 #include <gmock/gmock.h>
 #include <signal.h>
 
@@ -125,8 +125,7 @@ TEST(ProgramInterruption, AnOutputFolderThatCannotBeMadeIsTheWorldsFault) {
   EXPECT_EQ(read_bytes(world().file("captions.txt")), captions);
   EXPECT_TRUE(failed(run("train_language_model", world().arguments(world().language_model_config(), "/proc/none/run")),
                      1, "train_language_model", "/proc/none/run"));
-  EXPECT_TRUE(
-      failed(run("train_stage2", world().arguments(world().stage2_config(), below)), 1, "train_stage2", below));
+  EXPECT_TRUE(failed(run("train_stage2", world().arguments(world().stage2_config(), below)), 1, "train_stage2", below));
   EXPECT_TRUE(failed(run("build_vocabulary", {"--text", world().file("captions.txt"), "--output", "/proc/none"}), 1,
                      "build_vocabulary", "/proc/none"));
 }

@@ -1,4 +1,5 @@
-// What a user gets wrong: every mistake is answered with one sentence and exit code 2, and costs nothing that was there.
+// What a user gets wrong: every mistake is answered with one sentence and exit code 2, and costs nothing that was
+// there.
 #include <gmock/gmock.h>
 
 #include "programs/tiny_world.h"
@@ -49,7 +50,7 @@ TEST(ProgramMistakes, AValueOfTheWrongKindNamesItsKey) {
   world().vocabulary();
   const json config = world().stage1_config();
   EXPECT_TRUE(stage1_refuses(config, "'train.steps' must be an integer, found \"many\"", {"train.steps=many"}));
-  EXPECT_TRUE(stage1_refuses(config, "'train.steps' must be an integer", {"train.steps=\xff\xfe"}));
+  EXPECT_TRUE(stage1_refuses(config, "override 'train.steps': key and value must be UTF-8", {"train.steps=\xff\xfe"}));
   EXPECT_TRUE(stage1_refuses(config, "'steps' must be at least 1", {"train.steps=0"}));
   EXPECT_TRUE(stage1_refuses(config, "train.steps", {"train.steps=1e30"}));
   EXPECT_TRUE(stage1_refuses(config, "'batch_size' is 400, but the data set has only 12", {"data.batch_size=400"}));
@@ -57,9 +58,10 @@ TEST(ProgramMistakes, AValueOfTheWrongKindNamesItsKey) {
   EXPECT_TRUE(stage1_refuses(config, "not of the form", {"train.steps"}));
   EXPECT_TRUE(stage1_refuses(config, "num_attention_heads", {"model.qformer_config.num_attention_heads=3"}));
   EXPECT_TRUE(stage1_refuses(config, "hidden_size", {"model.vision_config.hidden_size=-16"}));
-  EXPECT_TRUE(stage1_refuses(config, "patch_size", {"model.vision_config.patch_size=0"}));
+  EXPECT_TRUE(stage1_refuses(config, "at least one patch of 0", {"model.vision_config.patch_size=0"}));
   EXPECT_TRUE(stage1_refuses(config, "max_length", {"text.max_length=0"}));
   EXPECT_TRUE(stage1_refuses(config, "max_length", {"text.max_length=400"}));
+  EXPECT_TRUE(stage1_refuses(config, "max_length 1 leaves no room", {"text.max_length=1"}));
 }
 
 TEST(ProgramMistakes, AConfigThatCannotBeReadIsNamed) {
@@ -67,7 +69,7 @@ TEST(ProgramMistakes, AConfigThatCannotBeReadIsNamed) {
     return run("train_stage1", {"--config", config, "--output", world().file("refused")});
   };
   EXPECT_TRUE(failed(with(world().file("none.json")), 2, "train_stage1", "none.json': no such readable file"));
-  EXPECT_TRUE(failed(with(world().path().string()), 2, "train_stage1", "is not a file"));
+  EXPECT_TRUE(failed(with(world().path().string()), 2, "train_stage1", "is a folder, not a file"));
   write_bytes(world().file("broken.json"), "{\"train\": {\"steps\": 3,}\n");
   EXPECT_TRUE(failed(with(world().file("broken.json")), 2, "train_stage1", "broken.json' is not JSON"));
   write_bytes(world().file("broken.json"), "[1, 2]");
@@ -98,10 +100,35 @@ TEST(ProgramMistakes, MissingFilesAreNamed) {
                      "train_language_model", "gone.txt"));
   EXPECT_TRUE(failed(run("build_vocabulary", {"--text", world().file("gone.txt"), "--output", world().file("refused")}),
                      2, "build_vocabulary", "gone.txt"));
-  EXPECT_TRUE(failed(
-      run("build_vocabulary",
-          {"--text", world().file("captions.txt"), "--output", world().file("refused"), "--size", "-3"}),
-      2, "build_vocabulary", "got -3"));
+  EXPECT_TRUE(failed(run("build_vocabulary",
+                         {"--text", world().file("captions.txt"), "--output", world().file("refused"), "--size", "-3"}),
+                     2, "build_vocabulary", "got -3"));
+}
+
+TEST(ProgramMistakes, StageTwoNamesWhatItLacks) {
+  const auto refuses = [](const std::string& override, const std::string& part) {
+    const auto arguments = world().arguments(world().stage2_config(), world().file("refused"), {override});
+    return failed(run("train_stage2", arguments), 2, "train_stage2", part);
+  };
+  EXPECT_TRUE(refuses("stage1=", "stage1 names no folder"));
+  EXPECT_TRUE(refuses("language_model=", "language_model names no folder"));
+  EXPECT_TRUE(refuses("stage1=" + world().file("gone"), "it does not exist"));
+  EXPECT_TRUE(refuses("stage1=" + world().language_model(), "has no section 'model'"));
+  EXPECT_TRUE(refuses("language_model=" + world().stage1(), "has no section 'text_config'"));
+  EXPECT_TRUE(refuses("text.max_length=0", "text.max_length must be at least 1"));
+  EXPECT_TRUE(refuses("text.max_length=47", "exceed the language model's 48 positions"));
+}
+
+TEST(ProgramMistakes, TextFilesWithoutTextAreRefused) {
+  write_bytes(world().file("empty.txt"), "");
+  for (const auto& text : {world().file("empty.txt"), world().path().string()}) {
+    EXPECT_TRUE(failed(run("build_vocabulary", {"--text", text, "--output", world().file("refused")}), 2,
+                       "build_vocabulary", "holds no text"));
+    EXPECT_TRUE(failed(run("train_language_model", world().arguments(world().language_model_config(),
+                                                                     world().file("refused"), {"text.file=" + text})),
+                       2, "train_language_model", "holds no text"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(world().file("refused")));
 }
 
 TEST(ProgramMistakes, DamagedPicturesAreSkippedNamedOnceAndCounted) {
@@ -129,7 +156,7 @@ TEST(ProgramMistakes, DamagedPicturesAreSkippedNamedOnceAndCounted) {
     EXPECT_GE(named, 1) << name << "\n" << outcome.error;
     EXPECT_LE(named, 2) << name << "\n" << outcome.error;  // once in training, once in validation
   }
-  EXPECT_THAT(outcome.error, HasSubstr("4 pictures could not be read"));
+  EXPECT_THAT(outcome.error, HasSubstr("4 samples could not be read"));
   EXPECT_EQ(timeless_log(output).size(), 12u);
 }
 
@@ -145,17 +172,19 @@ TEST(ProgramMistakes, ADataSetWithoutOneReadablePictureIsRefused) {
   EXPECT_TRUE(failed_in_the_end(outcome, 2, "train_stage1", "none of the 6 samples can be read"));
   config["data"]["train"] = {world().file("annotations.json")};
   config["data"]["validation"] = world().file("all_damaged.json");
-  const Outcome validated =
-      run("train_stage1", world().arguments(config, world().file("all_damaged_validation"), {"train.validate_every=4"}));
+  const Outcome validated = run(
+      "train_stage1", world().arguments(config, world().file("all_damaged_validation"), {"train.validate_every=4"}));
   EXPECT_TRUE(failed_in_the_end(validated, 2, "train_stage1", "none of the 6 samples can be read"));
 }
 
 TEST(ProgramMistakes, CaptionPrintsTheGoodOnesAndNamesTheMissing) {
   const Outcome outcome =
       run("caption", {"--model", world().stage2(), world().picture(0), "gone.png", world().picture(1)});
-  EXPECT_TRUE(failed(outcome, 2, "caption", "gone.png"));
+  EXPECT_TRUE(failed(outcome, 2, "caption", "cannot open 'gone.png'"));
   EXPECT_EQ(lines_of(outcome.output).size(), 2u) << outcome.output;
-  const Outcome none = run("caption", {"--model", world().stage2(), "gone.png"});
+  EXPECT_TRUE(
+      failed(run("caption", {"--model", world().stage2(), "gone.png"}), 2, "caption", "cannot open 'gone.png'"));
+  const Outcome none = run("caption", {"--model", world().stage2(), "gone.png", "lost.png"});
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_THAT(none.error, HasSubstr("caption: none of the pictures could be read"));
 }
@@ -170,10 +199,12 @@ TEST(ProgramMistakes, CaptionRefusesOptionsOutOfRange) {
   EXPECT_TRUE(refuses("--max-new-tokens", "100000", "max_new_tokens"));
   EXPECT_TRUE(refuses("--temperature", "0", "temperature"));
   EXPECT_TRUE(refuses("--repetition-penalty", "-1", "repetition_penalty"));
-  EXPECT_TRUE(refuses("--beams", "many", "--beams"));
+  EXPECT_TRUE(refuses("--beams", "many", "many"));
   EXPECT_TRUE(failed(run("caption", {"--model", world().stage1(), world().picture(0)}), 2, "caption", "origins"));
-  EXPECT_TRUE(failed(run("match", {"--model", world().stage2(), "--text", "a", world().picture(0)}), 2, "match", "model"));
-  EXPECT_TRUE(failed(run("match", {"--model", world().file("gone"), "--text", "a", world().picture(0)}), 2, "match", "gone"));
+  EXPECT_TRUE(
+      failed(run("match", {"--model", world().stage2(), "--text", "a", world().picture(0)}), 2, "match", "model"));
+  EXPECT_TRUE(
+      failed(run("match", {"--model", world().file("gone"), "--text", "a", world().picture(0)}), 2, "match", "gone"));
 }
 
 TEST(ProgramMistakes, TextThatIsNotUnicodeHarmsNobody) {
@@ -192,13 +223,15 @@ TEST(ProgramMistakes, AnExistingRunIsNotStartedAfreshByAccident) {
   const std::string model = read_bytes(run_folder + "/checkpoint/model.safetensors");
   const std::string vocabulary = read_bytes(run_folder + "/tokenizer/vocab.txt");
   write_bytes(world().file("more.txt"), "some quite different words\nfor another vocabulary\n");
-  ASSERT_TRUE(succeeded(run("build_vocabulary",
-                            {"--text", world().file("more.txt"), "--output", world().file("other_vocabulary")})));
+  ASSERT_TRUE(succeeded(
+      run("build_vocabulary", {"--text", world().file("more.txt"), "--output", world().file("other_vocabulary")})));
   json config = world().stage1_config();
   config["text"]["tokenizer"] = world().file("other_vocabulary");
   EXPECT_TRUE(failed(run("train_stage1", world().arguments(config, run_folder, {"--fresh"})), 2, "train_stage1",
                      "already holds a run"));
-  EXPECT_TRUE(failed(run("train_stage1", world().arguments(config, run_folder)), 2, "train_stage1", "'text.tokenizer' was"));
+  EXPECT_EQ(read_bytes(run_folder + "/tokenizer/vocab.txt"), vocabulary);
+  EXPECT_TRUE(
+      failed(run("train_stage1", world().arguments(config, run_folder)), 2, "train_stage1", "'text.tokenizer' was"));
   config = world().stage1_config();
   const Outcome changed = run("train_stage1", world().arguments(config, run_folder, {"train.learning_rate=0.5"}));
   EXPECT_TRUE(failed(changed, 2, "train_stage1", "'train.learning_rate' was 0.001 and is now 0.5"));
@@ -224,7 +257,8 @@ TEST(ProgramMistakes, DamagedWeightsAreRefused) {
   };
   write_bytes(model, bytes.substr(0, bytes.size() / 2));
   EXPECT_TRUE(refuses("model.safetensors"));
-  EXPECT_TRUE(failed(run("match", {"--model", copy, "--text", "a", world().picture(0)}), 2, "match", "model.safetensors"));
+  EXPECT_TRUE(
+      failed(run("match", {"--model", copy, "--text", "a", world().picture(0)}), 2, "match", "model.safetensors"));
   EXPECT_TRUE(failed(run("train_stage1", world().arguments(world().stage1_config(), copy)), 2, "train_stage1",
                      "model.safetensors"));
   write_bytes(model, "");
@@ -237,9 +271,9 @@ TEST(ProgramMistakes, DamagedWeightsAreRefused) {
   json stored = json::parse(read_bytes(copy + "/checkpoint/config.json"));
   stored["model"]["qformer_config"]["hidden_size"] = 32;
   write_bytes(copy + "/checkpoint/config.json", stored.dump());
-  EXPECT_TRUE(refuses("query_tokens"));
+  EXPECT_TRUE(refuses("do not fit the model"));
   std::filesystem::remove_all(copy + "/checkpoint");
-  EXPECT_TRUE(refuses("config.json"));
+  EXPECT_TRUE(refuses("holds neither model.safetensors"));
 }
 
 TEST(ProgramMistakes, AFrozenPartThatIsGoneOrChangedIsNamed) {

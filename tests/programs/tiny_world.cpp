@@ -36,9 +36,8 @@ std::string caption(int number) {
 }
 
 json train_section(std::int64_t seed) {
-  return {{"seed", seed},      {"steps", 12},     {"learning_rate", 1e-3},
-          {"warmup_steps", 2}, {"log_every", 12}, {"checkpoint_every", 4},
-          {"threads", 1}};
+  return {{"seed", seed},    {"steps", 12},           {"learning_rate", 1e-3}, {"warmup_steps", 2},
+          {"log_every", 12}, {"checkpoint_every", 4}, {"threads", 1}};
 }
 
 json data_section(const std::string& annotations) {
@@ -69,16 +68,16 @@ TinyWorld::TinyWorld() {
 }
 
 json TinyWorld::language_model_config() const {
-  return {{"text_config",
-           {{"model_type", "opt"},
-            {"hidden_size", 16},
-            {"num_hidden_layers", 1},
-            {"num_attention_heads", 2},
-            {"ffn_dim", 32},
-            {"max_position_embeddings", 48}}},
-          {"text",
-           {{"file", file("captions.txt")}, {"vocabulary_size", 300}, {"sequence_length", 16}, {"batch_size", 4}}},
-          {"train", train_section(1)}};
+  return {
+      {"text_config",
+       {{"model_type", "opt"},
+        {"hidden_size", 16},
+        {"num_hidden_layers", 1},
+        {"num_attention_heads", 2},
+        {"ffn_dim", 32},
+        {"max_position_embeddings", 48}}},
+      {"text", {{"file", file("captions.txt")}, {"vocabulary_size", 300}, {"sequence_length", 16}, {"batch_size", 4}}},
+      {"train", train_section(1)}};
 }
 
 json TinyWorld::stage1_config() const {
