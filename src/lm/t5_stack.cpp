@@ -1,0 +1,65 @@
+#include "lm/t5_stack.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+namespace blip2 {
+
+T5Stack::T5Stack(torch::nn::Module& parent, const std::string& name, const T5Options& options, bool is_decoder,
+                 const WeightOptions& weights)
+    : is_decoder_(is_decoder),
+      positions_{options.relative_attention_num_buckets, options.relative_attention_max_distance, !is_decoder} {
+  auto& own = add_child(parent, name);
+  auto& list = add_child(own, "block");
+  const std::int64_t depth = is_decoder ? options.decoder_layers() : options.num_layers;
+  for (std::int64_t i = 0; i < depth; ++i) blocks_.emplace_back(list, std::to_string(i), options, is_decoder, weights);
+  auto first_attention = list.named_modules()["0.layer.0.SelfAttention"];
+  position_bias_ =
+      add_table(*first_attention, "relative_attention_bias", options.relative_attention_num_buckets, options.num_heads,
+                options.initializer_factor / std::sqrt(static_cast<double>(options.d_model)), weights);
+  final_norm_ = add_rms_norm(own, "final_layer_norm", options.d_model, options.layer_norm_epsilon,
+                             options.initializer_factor, weights);
+}
+
+at::Tensor T5Stack::self_mask(std::int64_t queries, std::int64_t past, const at::Tensor& padding) const {
+  const std::int64_t keys = past + queries;
+  const at::Tensor buckets = relative_position_buckets(positions_, queries, keys, past).to(position_bias_.device());
+  at::Tensor mask = at::embedding(position_bias_, buckets).permute({2, 0, 1}).unsqueeze(0);  // [1, heads, T, S]
+  if (is_decoder_ && queries > 1) {
+    const at::Tensor earlier = at::ones({queries, keys}, buckets.options().dtype(at::kBool)).tril(past);
+    mask = mask + additive_mask(earlier, mask.scalar_type());
+  }
+  return padding.defined() ? mask + padding : mask;
+}
+
+at::Tensor T5Stack::forward(const at::Tensor& embeds, const T5Pass& pass) const {
+  const std::int64_t past = pass.caches != nullptr ? pass.caches->front().length() : 0;
+  T5BlockInput with;
+  with.self_mask = self_mask(embeds.size(1), past, pass.padding);
+  with.dropout = pass.dropout;
+  if (pass.memory != nullptr) {
+    with.memory_mask = pass.memory->mask;
+    with.readers_of_each = pass.memory->readers_of_each;
+  }
+  const bool training = pass.dropout > 0;
+  at::Tensor x = at::dropout(embeds, pass.dropout, training);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (pass.hidden_states != nullptr) pass.hidden_states->push_back(x);
+    with.cache = pass.caches != nullptr ? &pass.caches->at(i) : nullptr;
+    with.memory = pass.memory != nullptr ? &pass.memory->layers.at(i) : nullptr;
+    x = blocks_[i].forward(x, with);
+  }
+  x = at::dropout(final_norm_(x), pass.dropout, training);
+  if (pass.hidden_states != nullptr) pass.hidden_states->push_back(x);
+  return x;
+}
+
+T5Memory T5Stack::memory(const at::Tensor& encoded, const at::Tensor& padding) const {
+  T5Memory memory;
+  memory.mask = padding;
+  for (const auto& block : blocks_) memory.layers.push_back(block.memory(encoded));
+  return memory;
+}
+
+}  // namespace blip2
