@@ -84,7 +84,8 @@ OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const Weig
 OptLanguageModelImpl::~OptLanguageModelImpl() = default;
 
 at::Tensor OptLanguageModelImpl::embed(const at::Tensor& ids) {
-  return at::embedding(embed_tokens_, ids);
+  const at::Tensor embeds = at::embedding(embed_tokens_, ids);
+  return project_in_.defined() ? at::linear(embeds, project_in_) : embeds;
 }
 
 at::Tensor OptLanguageModelImpl::head(const at::Tensor& hidden) const {
@@ -101,9 +102,7 @@ void OptLanguageModelImpl::check_positions(std::int64_t needed) const {
 at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tensor& position_rows,
                                         const at::Tensor& mask, std::vector<KeyValueCache>* caches,
                                         std::vector<at::Tensor>* hidden_states) {
-  at::Tensor x = embeds.to(embed_tokens_.scalar_type());
-  if (project_in_.defined()) x = at::linear(x, project_in_);
-  x = x + at::embedding(embed_positions_, position_rows);
+  at::Tensor x = embeds.to(embed_tokens_.scalar_type()) + at::embedding(embed_positions_, position_rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
     x = layers_[i].forward(x, mask, caches != nullptr ? &caches->at(i) : nullptr, is_training());

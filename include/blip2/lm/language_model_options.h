@@ -14,6 +14,9 @@ struct LanguageModelOptions {
   std::string model_type = "opt";  // or "t5": which of the two below counts
   OptOptions opt;
   T5Options t5;
+
+  /** Width of the prompt's rows. */
+  std::int64_t width() const { return model_type == "t5" ? t5.d_model : opt.hidden_size; }
 };
 
 /** Visits `model_type` and the fields of that kind. Throws UserError for a kind that does not exist here. */

@@ -41,7 +41,7 @@ struct OptOptions {
   bool layer_norm_elementwise_affine = true;
   bool tie_word_embeddings = true;
 
-  /** Width of the embeddings, hence of the prompt. */
+  /** Width of a row of the token table. */
   std::int64_t embedding_width() const { return word_embed_proj_dim.value_or(hidden_size); }
 };
 
@@ -70,7 +70,8 @@ class OptLanguageModelImpl : public torch::nn::Module, public LanguageModel {
    */
   at::Tensor logits(const Prompt& prompt, std::vector<at::Tensor>* hidden_states = nullptr);
 
-  std::int64_t width() const override { return options_.embedding_width(); }
+  std::int64_t width() const override { return options_.hidden_size; }
+  /** [B, T, hidden_size], through `project_in` where the table is narrower: image tokens have the hidden size too. */
   at::Tensor embed(const at::Tensor& ids) override;
   /** As the interface says; a batch without a single label has loss 0. */
   at::Tensor loss(const Prompt& prompt, const at::Tensor& labels) override;
