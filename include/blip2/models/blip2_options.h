@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "blip2/core/field_visitor.h"
+#include "blip2/lm/language_model_options.h"
 #include "blip2/qformer/qformer_layer.h"
 #include "blip2/vision/vision_encoder.h"
 
@@ -20,6 +21,13 @@ struct Blip2Options {
 };
 
 void visit_fields(FieldVisitor& visitor, Blip2Options& options);
+
+/** A model of stage 2: the language model's sizes besides. */
+struct Blip2GeneratorOptions : Blip2Options {
+  LanguageModelOptions text_config;
+};
+
+void visit_fields(FieldVisitor& visitor, Blip2GeneratorOptions& options);
 
 /** Checks every part and what must fit together; sets qformer_config.encoder_hidden_size. Throws UserError. */
 void resolve(Blip2Options& options);

@@ -6,15 +6,10 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
+#include "blip2/models/text_tokens.h"
 #include "blip2/qformer/qformer_layer.h"
 
 namespace blip2 {
-
-/** Token ids and their padding mask, both int64 [B, T]. */
-struct TextTokens {
-  at::Tensor ids;
-  at::Tensor mask;
-};
 
 /** Word plus position embeddings, without LayerNorm (the Q-Former's own comes next) and without token types. */
 class TextEmbeddingsImpl : public torch::nn::Module {

@@ -1,0 +1,26 @@
+// From pictures to sentences: the stage-2 model with its tokenizer and decoding, in one call.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "blip2/generate/generate.h"
+#include "blip2/models/run_folder.h"
+
+namespace blip2 {
+
+struct Caption {
+  std::string text;
+  std::vector<std::int64_t> token_ids;  // of the answer, end token included
+  double score = 0;                     // as generate() gives it
+  std::vector<double> token_log_probabilities;
+};
+
+/**
+ * Captions of pixels [B, 3, S, S], [B][num_return_sequences]. `prompt` stands in front of every answer ("a photo of",
+ * or a question) and is not repeated in it. Throws UserError for options that make no sense.
+ */
+std::vector<std::vector<Caption>> caption_pictures(GeneratorModel& generator, const at::Tensor& pixels,
+                                                   const std::string& prompt, const GenerationOptions& options);
+
+}  // namespace blip2

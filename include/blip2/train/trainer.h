@@ -1,0 +1,105 @@
+// The step loop: batch, forward, backward, optimise, log, validate and checkpoint. It knows no loss and no model
+// (train_task.h). A run lives in one output folder and is a function of its config: killed at any moment and started
+// again with the same command it goes on from OUT/checkpoint and ends with the same bits.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "blip2/core/field_visitor.h"
+#include "blip2/train/optimizer.h"
+#include "blip2/train/progress.h"
+#include "blip2/train/run_checkpoint.h"
+#include "blip2/train/run_log.h"
+#include "blip2/train/schedule.h"
+#include "blip2/train/train_task.h"
+
+namespace blip2 {
+
+struct TrainerOptions {
+  /** Seeds torch's generators when a run starts; the data sources take the same number. */
+  std::int64_t seed = 42;
+  /** Optimizer steps of the whole run. */
+  std::int64_t steps = 1000;
+  /** Micro-batches whose gradients are averaged into one optimizer step. */
+  std::int64_t accumulation_steps = 1;
+  ScheduleOptions schedule;
+  OptimizerOptions optimizer;
+  /** Gradients are scaled down to this global norm; 0 leaves them. */
+  double max_grad_norm = 0;
+  /** Steps between plain progress lines where standard error is no terminal. The log gets every step. */
+  std::int64_t log_every = 10;
+  /** Steps between validations, and one after the last; 0: none. */
+  std::int64_t validate_every = 0;
+  /** Steps between checkpoints; there is always one after the last step. 0: only that. */
+  std::int64_t checkpoint_every = 1000;
+  /** How many older checkpoints stay as OUT/checkpoint-STEP beside the latest. */
+  std::int64_t keep_checkpoints = 0;
+  /** So many steps in a row with a loss or gradient that is not finite end the run. */
+  std::int64_t max_skipped_steps = 10;
+  /** Threads of torch; 0: as many as it chooses. Bit-identical runs need the same number. */
+  std::int64_t threads = 0;
+};
+
+/** One flat section: `schedule` and `optimizer` stand for their fields. */
+void visit_fields(FieldVisitor& visitor, TrainerOptions& options);
+
+/** Where a run lives and how it starts. */
+struct RunFolder {
+  std::filesystem::path output;
+  /** The whole config, saved beside the weights and compared when the run is resumed. */
+  nlohmann::json config = nlohmann::json::object();
+  /** Start over instead of resuming: refused where a run exists, unless `overwrite` says to delete it. */
+  bool fresh = false;
+  bool overwrite = false;
+};
+
+enum class TrainResult { kFinished, kInterrupted };
+
+/** 0, or kInterruptedExitCode (130). */
+int exit_code(TrainResult result);
+
+class Trainer {
+ public:
+  /**
+   * Checks the options, then resumes from RUN.output/checkpoint or, where there is none, seeds torch for a fresh start.
+   * `task` and `progress` must outlive it. Throws UserError for bad options, a changed config, a checkpoint of another
+   * model, or a `fresh` start over an existing run; WorldError when the folder cannot be written.
+   */
+  Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress,
+          const AdamW::LearningRateScale& scale = {});
+
+  /**
+   * Trains to the last step, or until SIGINT or SIGTERM, which end it after the current step; both save a checkpoint.
+   * Throws UserError after max_skipped_steps in a row, WorldError when the disk refuses; the last complete checkpoint
+   * stays in both cases.
+   */
+  TrainResult run();
+
+  /** Finished steps. */
+  std::int64_t step() const { return step_; }
+
+ private:
+  StepRecord train_step();
+  Metrics validate();
+  void save_checkpoint();
+  void start_or_resume();
+  void stop_when_hopeless() const;
+  bool due(std::int64_t every) const { return every > 0 && (step_ % every == 0 || step_ == options_.steps); }
+
+  TrainTask& task_;
+  TrainerOptions options_;
+  RunFolder run_;
+  Progress& progress_;
+  AdamW optimizer_;
+  std::optional<RunLog> log_;
+  std::int64_t step_ = 0;
+  std::int64_t saved_step_ = -1;
+  std::int64_t skipped_ = 0;
+  std::int64_t skipped_in_row_ = 0;
+};
+
+}  // namespace blip2

@@ -1,0 +1,87 @@
+#include "text/basic_words.h"
+
+#include <unicode/locid.h>
+#include <unicode/normalizer2.h>
+#include <unicode/unistr.h>
+
+#include "blip2/core/error.h"
+#include "text/unicode.h"
+
+namespace blip2 {
+namespace {
+
+bool is_cjk(UChar32 c) {
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
+         (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+bool is_control(UChar32 c) {
+  if (c == '\t' || c == '\n' || c == '\r') return false;
+  // Cn is control for the fast tokenizer too, except noncharacters, which it keeps.
+  if (U_IS_UNICODE_NONCHAR(c)) return false;
+  return in_category(c, U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CN_MASK | U_GC_CO_MASK);
+}
+
+bool is_punctuation(UChar32 c) {
+  if ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)) return true;
+  return in_category(c, U_GC_P_MASK);
+}
+
+CodePoints clean(const std::string& text) {
+  CodePoints result;
+  for (const UChar32 c : code_points(text)) {
+    if (c == 0 || c == 0xFFFD || is_control(c)) continue;
+    if (is_white_space(c)) {
+      result.push_back(' ');
+    } else if (is_cjk(c)) {
+      result.insert(result.end(), {' ', c, ' '});
+    } else {
+      result.push_back(c);
+    }
+  }
+  return result;
+}
+
+CodePoints strip_accents_and_lowercase(const CodePoints& points) {
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(status);
+  const icu::UnicodeString text = icu::UnicodeString::fromUTF8(to_utf8(points));
+  const icu::UnicodeString decomposed = nfd->normalize(text, status);
+  if (U_FAILURE(status)) throw WorldError(std::string("ICU cannot normalise text: ") + u_errorName(status));
+  CodePoints result;
+  for (std::int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
+    const UChar32 c = decomposed.char32At(i);
+    if (in_category(c, U_GC_MN_MASK)) continue;
+    // Code point by code point: no rule of ICU that looks at the neighbours (final sigma) may apply.
+    icu::UnicodeString one(c);
+    one.toLower(icu::Locale::getRoot());
+    if (c == 0x3A3) one = icu::UnicodeString(static_cast<UChar32>(0x3C3));
+    for (std::int32_t j = 0; j < one.length(); j = one.moveIndex32(j, 1)) result.push_back(one.char32At(j));
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<std::string> basic_words(const std::string& text, bool lowercase) {
+  CodePoints points = clean(text);
+  if (lowercase) points = strip_accents_and_lowercase(points);
+  std::vector<std::string> words;
+  std::string word;
+  auto finish = [&] {
+    if (!word.empty()) words.push_back(word);
+    word.clear();
+  };
+  for (const UChar32 c : points) {
+    const bool isolated = is_punctuation(c);
+    if (isolated || is_white_space(c)) finish();
+    if (is_white_space(c)) continue;
+    append_utf8(word, c);
+    if (isolated) finish();
+  }
+  finish();
+  return words;
+}
+
+}  // namespace blip2

@@ -1,0 +1,120 @@
+#include "blip2/train/stage2.h"
+
+#include <torch/torch.h>
+
+#include "blip2/core/error.h"
+#include "blip2/models/prefix_split.h"
+
+namespace blip2 {
+namespace {
+
+/** Rows of ids, padded right to the longest. */
+TextTokens pad_rows(const std::vector<TokenIds>& rows, std::int64_t padding_id) {
+  std::size_t longest = 1;
+  for (const auto& row : rows) longest = std::max(longest, row.size());
+  const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(longest)};
+  TextTokens tokens{torch::full(shape, padding_id, torch::kLong), torch::zeros(shape, torch::kLong)};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i), length = static_cast<std::int64_t>(rows[i].size());
+    if (length == 0) continue;
+    tokens.ids[row].narrow(0, 0, length).copy_(torch::tensor(rows[i], torch::kLong));
+    tokens.mask[row].narrow(0, 0, length).fill_(1);
+  }
+  return tokens;
+}
+
+}  // namespace
+
+void visit_fields(FieldVisitor& visitor, Stage2Options& options) {
+  visitor.field("stage1", options.stage1);
+  visitor.field("language_model", options.language_model);
+  visitor.nested("text", options.text);
+  visitor.nested("data", options.data);
+  visitor.nested("train", options.train);
+}
+
+Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
+  if (options_.stage1.empty()) throw UserError("stage1 names no folder: train stage 1 first and name its output");
+  if (options_.language_model.empty()) {
+    throw UserError(
+        "language_model names no folder: name an OPT or FlanT5 folder or the output of train_language_model");
+  }
+  torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
+  stage1_origin_ = describe_origin(options_.stage1);
+  language_model_origin_ = describe_origin(options_.language_model);
+  model_ = join_for_stage2(options_.stage1, options_.language_model);
+  model_.model->freeze();
+  const std::int64_t image_size = model_.model->options().vision_config.image_size;
+  loader_ = make_training_loader(options_.data, image_size, options_.train.seed);
+  validation_ = make_validation_loader(options_.data, image_size);
+}
+
+GenerationBatch Stage2Task::continuation_batch(const std::vector<std::string>& captions) const {
+  // The newline ends a caption, as LAVIS trains OPT (4.2).
+  const std::string prompt = options_.text.prompt.empty() ? "" : options_.text.prompt + " ";
+  std::vector<std::string> texts;
+  for (const auto& caption : captions) texts.push_back(prompt + caption + "\n");
+  BatchOptions text;
+  text.max_length = options_.text.max_length;
+  GenerationBatch batch;
+  batch.text = tokenize(*model_.tokenizer, texts, text);
+  // The beginning token of the prompt is not trained on with it; without a prompt it is (LAVIS 13, number 10), which
+  // teaches nothing, so here only the words count.
+  const std::int64_t prompt_length =
+      options_.text.prompt.empty() ? model_.tokenizer->prefix_length()
+                                   : static_cast<std::int64_t>(model_.tokenizer->encode(options_.text.prompt).size());
+  batch.labels = continuation_labels(batch.text, prompt_length);
+  return batch;
+}
+
+GenerationBatch Stage2Task::prefix_batch(const std::vector<std::string>& captions, std::int64_t position) const {
+  const SpecialIds special = model_.model->language_model->special_ids();
+  std::vector<TokenIds> inputs, outputs;
+  for (std::size_t i = 0; i < captions.size(); ++i) {
+    TokenIds ids = model_.tokenizer->encode(captions[i], /*add_special_tokens=*/false);
+    ids.resize(std::min<std::size_t>(ids.size(), static_cast<std::size_t>(options_.text.max_length - 1)));
+    Random random({static_cast<std::uint64_t>(options_.train.seed), static_cast<std::uint64_t>(position), i});
+    auto [prefix, suffix] = split_prefix(ids, random);
+    prefix.push_back(special.end);
+    suffix.push_back(special.end);
+    inputs.push_back(std::move(prefix));
+    outputs.push_back(std::move(suffix));
+  }
+  GenerationBatch batch;
+  batch.text = pad_rows(inputs, special.padding);
+  const TextTokens targets = pad_rows(outputs, special.padding);
+  batch.labels = targets.ids.masked_fill(targets.mask.eq(0), -100);
+  return batch;
+}
+
+GenerationBatch Stage2Task::to_device(const Batch& loaded, std::int64_t position) const {
+  const bool encoder_decoder = model_.model->language_model->is_encoder_decoder();
+  GenerationBatch batch =
+      encoder_decoder ? prefix_batch(loaded.captions, position) : continuation_batch(loaded.captions);
+  batch.pixels = loaded.pixels;
+  return batch;
+}
+
+std::int64_t Stage2Task::next_batch(std::int64_t position) {
+  loader_->seek(position);
+  batch_ = loader_->next();
+  position_ = position;
+  return batch_.size();
+}
+
+StepLosses Stage2Task::losses(std::int64_t) {
+  return {model_.model->loss(to_device(batch_, position_)), {}};
+}
+
+Metrics Stage2Task::validate(std::int64_t) {
+  if (validation_ == nullptr) return {};
+  double total = 0;
+  const std::int64_t batches = validation_->batches_per_epoch();
+  validation_->seek(0);
+  for (std::int64_t i = 0; i < batches; ++i) {
+    total += model_.model->loss(to_device(validation_->next(), i)).item<double>();
+  }
+  return {{"loss", total / static_cast<double>(batches)}};
+}
+
+}  // namespace blip2

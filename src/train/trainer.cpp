@@ -1,0 +1,235 @@
+#include "blip2/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "blip2/checkpoint/module_state.h"
+#include "blip2/core/error.h"
+#include "blip2/train/interruption.h"
+#include "train/restore_tensors.h"
+
+namespace blip2 {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void check_at_least(const char* name, std::int64_t value, std::int64_t least) {
+  if (value >= least) return;
+  throw UserError("'" + std::string(name) + "' must be at least " + std::to_string(least) + ", found " +
+                  std::to_string(value));
+}
+
+void check_options(const TrainerOptions& options, std::int64_t batches_per_epoch) {
+  check_at_least("steps", options.steps, 1);
+  check_at_least("accumulation_steps", options.accumulation_steps, 1);
+  check_at_least("log_every", options.log_every, 0);
+  check_at_least("validate_every", options.validate_every, 0);
+  check_at_least("checkpoint_every", options.checkpoint_every, 0);
+  check_at_least("keep_checkpoints", options.keep_checkpoints, 0);
+  check_at_least("max_skipped_steps", options.max_skipped_steps, 1);
+  check_at_least("threads", options.threads, 0);
+  if (!(options.max_grad_norm >= 0)) {
+    throw UserError("'max_grad_norm' must be 0 or more, found " + std::to_string(options.max_grad_norm));
+  }
+  check_schedule(options.schedule);
+  if (options.schedule.schedule == "lavis_epoch_cosine" && batches_per_epoch == 0) {
+    throw UserError("schedule 'lavis_epoch_cosine' needs data with epochs: choose 'linear_warmup_cosine'");
+  }
+}
+
+at::Device device_of(const NamedTensors& parameters) {
+  return parameters.empty() ? at::Device(at::kCPU) : parameters.begin()->second.device();
+}
+
+// The losses of one step, summed on the device: reading a number would make the host wait for it.
+class LossMean {
+ public:
+  explicit LossMean(std::int64_t count) : count_(static_cast<double>(count)) {}
+
+  void add(const StepLosses& losses) {
+    accumulate(total_, losses.total);
+    parts_.resize(losses.parts.size());
+    for (std::size_t i = 0; i < losses.parts.size(); ++i) {
+      parts_[i].first = losses.parts[i].first;
+      accumulate(parts_[i].second, losses.parts[i].second);
+    }
+  }
+
+  void read(StepRecord& record) const {
+    record.loss = total_.item<double>() / count_;
+    for (const auto& [name, sum] : parts_) record.parts.emplace_back(name, sum.item<double>() / count_);
+  }
+
+ private:
+  static void accumulate(at::Tensor& sum, const at::Tensor& value) {
+    sum = sum.defined() ? sum + value.detach() : value.detach();
+  }
+
+  double count_;
+  at::Tensor total_;
+  std::vector<std::pair<std::string, at::Tensor>> parts_;
+};
+
+}  // namespace
+
+void visit_fields(FieldVisitor& visitor, TrainerOptions& options) {
+  visitor.field("seed", options.seed);
+  visitor.field("steps", options.steps);
+  visitor.field("accumulation_steps", options.accumulation_steps);
+  visit_fields(visitor, options.schedule);
+  visit_fields(visitor, options.optimizer);
+  visitor.field("max_grad_norm", options.max_grad_norm);
+  visitor.field("log_every", options.log_every);
+  visitor.field("validate_every", options.validate_every);
+  visitor.field("checkpoint_every", options.checkpoint_every);
+  visitor.field("keep_checkpoints", options.keep_checkpoints);
+  visitor.field("max_skipped_steps", options.max_skipped_steps);
+  visitor.field("threads", options.threads);
+}
+
+int exit_code(TrainResult result) {
+  return result == TrainResult::kInterrupted ? kInterruptedExitCode : 0;
+}
+
+Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress,
+                 const AdamW::LearningRateScale& scale)
+    : task_(task),
+      options_(options),
+      run_(std::move(run)),
+      progress_(progress),
+      optimizer_(trainable_parameters(task.module()), options.optimizer, scale) {
+  check_options(options_, task_.batches_per_epoch());
+  if (optimizer_.parameter_count() == 0) throw UserError("nothing to train: every parameter of the model is frozen");
+  if (options_.threads > 0) at::set_num_threads(static_cast<int>(options_.threads));
+  start_or_resume();
+}
+
+void Trainer::start_or_resume() {
+  std::error_code refused;
+  std::filesystem::create_directories(run_.output, refused);
+  if (refused) throw WorldError("cannot create '" + run_.output.string() + "': " + refused.message());
+  remove_unfinished_checkpoints(run_.output);
+  const bool exists = has_run_checkpoint(run_.output);
+  if (exists && run_.fresh && !run_.overwrite) {
+    throw UserError("'" + run_.output.string() +
+                    "' already holds a run: leave --fresh out to resume it, add --overwrite to delete it, or choose "
+                    "another output folder");
+  }
+  if (run_.fresh) remove_run(run_.output);
+  if (exists && !run_.fresh) {
+    check_same_config(load_run_config(run_.output), run_.config, run_.output);
+    const RunState state = load_run_checkpoint(run_.output);
+    restore_tensors(trainable_parameters(task_.module()), state.parameters,
+                    "the model in '" + checkpoint_folder(run_.output).string() + "'");
+    optimizer_.load_state(state.optimizer);
+    task_.load_state(state.task);
+    restore_random_state(state.random);
+    step_ = saved_step_ = state.step;
+    skipped_ = state.skipped;
+    skipped_in_row_ = state.skipped_in_row;
+    progress_.say("resuming after step " + std::to_string(step_) + " from '" + checkpoint_folder(run_.output).string() +
+                  "'");
+  } else {
+    torch::manual_seed(static_cast<std::uint64_t>(options_.seed));
+  }
+  log_.emplace(run_.output / "log.jsonl", step_);
+}
+
+TrainResult Trainer::run() {
+  const Interruption interruption;
+  task_.module().train();
+  while (step_ < options_.steps) {
+    StepRecord record = train_step();                                  // 1-4 batch, forward, backward, optimise
+    if (due(options_.validate_every)) record.validation = validate();  // 5 validate
+    log_->write(record);                                               // 6 log
+    progress_.show(record, options_.steps);
+    stop_when_hopeless();
+    const bool interrupted = interruption.requested() && step_ < options_.steps;
+    if (interrupted || due(options_.checkpoint_every)) save_checkpoint();  // 7 checkpoint
+    if (interrupted) {
+      progress_.say("stopped after step " + std::to_string(step_) + " of " + std::to_string(options_.steps) +
+                    ": run the same command again to resume from '" + checkpoint_folder(run_.output).string() + "'");
+      return TrainResult::kInterrupted;
+    }
+  }
+  if (saved_step_ != step_) save_checkpoint();
+  if (skipped_ > 0) {
+    progress_.say(std::to_string(skipped_) + " of " + std::to_string(step_) +
+                  " steps were skipped because a loss or gradient was not finite");
+  }
+  return TrainResult::kFinished;
+}
+
+StepRecord Trainer::train_step() {
+  const auto start = Clock::now();
+  const std::int64_t micro_batches = options_.accumulation_steps;
+  const std::int64_t steps_per_epoch = std::max<std::int64_t>(task_.batches_per_epoch() / micro_batches, 1);
+  StepRecord record;
+  record.sample_unit = task_.sample_unit();
+  record.learning_rate = learning_rate_at(options_.schedule, step_, options_.steps, steps_per_epoch);
+  LossMean mean(micro_batches);
+  optimizer_.zero_gradients();
+  for (std::int64_t i = 0; i < micro_batches; ++i) {
+    // 1. batch
+    const auto asked = Clock::now();
+    record.samples += task_.next_batch(step_ * micro_batches + i);
+    record.data_seconds += seconds_since(asked);
+    // 2. forward
+    const StepLosses losses = task_.losses(step_);
+    // 3. backward
+    (losses.total / static_cast<double>(micro_batches)).backward();
+    mean.add(losses);
+  }
+  // 4. optimise
+  record.grad_norm = optimizer_.clip_gradients(options_.max_grad_norm);
+  mean.read(record);
+  record.skipped = !std::isfinite(record.loss) || !std::isfinite(record.grad_norm);
+  if (!record.skipped) optimizer_.step(record.learning_rate);
+  optimizer_.zero_gradients();
+  skipped_ += record.skipped ? 1 : 0;
+  skipped_in_row_ = record.skipped ? skipped_in_row_ + 1 : 0;
+  record.step = ++step_;
+  record.seconds = seconds_since(start);
+  return record;
+}
+
+Metrics Trainer::validate() {
+  const torch::NoGradGuard no_grad;
+  const auto state = random_state(device_of(trainable_parameters(task_.module())));
+  task_.module().eval();
+  Metrics metrics = task_.validate(step_);
+  task_.module().train();
+  restore_random_state(state);
+  return metrics;
+}
+
+void Trainer::save_checkpoint() {
+  RunState state;
+  state.step = step_;
+  state.skipped = skipped_;
+  state.skipped_in_row = skipped_in_row_;
+  for (const auto& [name, parameter] : trainable_parameters(task_.module())) {
+    state.parameters.emplace(name, parameter.detach());
+  }
+  state.optimizer = optimizer_.state();
+  state.task = task_.state();
+  state.random = random_state(device_of(state.parameters));
+  save_run_checkpoint(run_.output, state, run_.config, options_.keep_checkpoints);
+  saved_step_ = step_;
+}
+
+void Trainer::stop_when_hopeless() const {
+  if (skipped_in_row_ < options_.max_skipped_steps) return;
+  const std::string kept = saved_step_ >= 0 ? "the checkpoint of step " + std::to_string(saved_step_) +
+                                                  " is kept in '" + checkpoint_folder(run_.output).string() + "'"
+                                            : "no checkpoint was written yet";
+  throw UserError("a loss or gradient was not finite in " + std::to_string(skipped_in_row_) +
+                  " steps in a row, the last of them step " + std::to_string(step_) + ": " + kept +
+                  "; lower 'learning_rate' or set 'max_grad_norm'");
+}
+
+}  // namespace blip2
