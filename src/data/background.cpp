@@ -41,7 +41,7 @@ Image mix(std::int64_t size, const Color& first, const Color& second, Share shar
           share(static_cast<double>(x) / static_cast<double>(size), static_cast<double>(y) / static_cast<double>(size));
       for (std::size_t c = 0; c < 3; ++c) {
         const double value = first[c] + part * (second[c] - first[c]);
-        image.pixels.push_back(static_cast<std::uint8_t>(std::clamp(std::lround(value), 0L, 255L)));
+        image.pixels.push_back(static_cast<std::uint8_t>(std::clamp(value, 0.0, 255.0) + 0.5));
       }
     }
   }

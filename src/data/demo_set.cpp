@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -60,6 +61,15 @@ void make_folder(const fs::path& folder) {
   if (error) throw WorldError("cannot create the folder '" + folder.string() + "': " + error.message());
 }
 
+/** Not flushed to the disk one by one, which would take minutes: summary.json, written last, says that all is there. */
+void write_picture(const Image& image, const fs::path& file) {
+  const auto bytes = encode_png(image, kPngCompression);
+  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
+  stream.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  stream.close();
+  if (!stream) throw WorldError("cannot write '" + file.string() + "': the disk is full or the folder not writable");
+}
+
 void draw_split(const Split& split, const std::vector<StampPicture>& pictures, const DemoSetOptions& options,
                 const fs::path& folder, std::int64_t threads) {
   make_folder(folder / split.name);
@@ -68,7 +78,7 @@ void draw_split(const Split& split, const std::vector<StampPicture>& pictures, c
     for (const auto stamp : split.scenes[index]) stamps.push_back(&pictures[static_cast<std::size_t>(stamp)]);
     Random random({static_cast<std::uint64_t>(options.seed), split.stream, index});
     const Scene scene = compose_scene(stamps, options.scene, random);
-    save_png(scene.image, folder / picture_name(split.name, index), kPngCompression);
+    write_picture(scene.image, folder / picture_name(split.name, index));
   });
 }
 

@@ -1,6 +1,5 @@
 // Cut-out pictures with alpha: trimming and area averaging. Averaging runs on colours multiplied by alpha.
 #include <algorithm>
-#include <cmath>
 
 #include <c10/util/Exception.h>
 #include <opencv2/imgproc.hpp>
@@ -14,7 +13,7 @@ namespace {
 constexpr std::uint8_t kVisible = 8;
 
 std::uint8_t to_byte(float value) {
-  return static_cast<std::uint8_t>(std::clamp(std::lround(value), 0L, 255L));
+  return static_cast<std::uint8_t>(std::clamp(value, 0.0F, 255.0F) + 0.5F);
 }
 
 }  // namespace

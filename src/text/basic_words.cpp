@@ -16,16 +16,29 @@ bool is_cjk(UChar32 c) {
          (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
+// The reference (Hugging Face's fast tokenizer) carries the category tables of Unicode 8: what came later has no
+// category for it, is neither control nor punctuation nor accent, and six characters have since changed theirs.
+std::uint32_t category_in_unicode_8(UChar32 c) {
+  if (c == 0x166D || c == 0x111C9) return U_GC_PO_MASK;
+  if (c == 0x1734) return U_GC_MN_MASK;
+  if (c == 0x1885 || c == 0x1886 || c == 0xA9BD) return 0;
+  UVersionInfo age;
+  u_charAge(c, age);
+  return age[0] <= 8 ? U_MASK(u_charType(c)) : 0;
+}
+
 bool is_control(UChar32 c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
-  // Cn is control for the fast tokenizer too, except noncharacters, which it keeps.
-  if (U_IS_UNICODE_NONCHAR(c)) return false;
-  return in_category(c, U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CN_MASK | U_GC_CO_MASK);
+  return (category_in_unicode_8(c) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0;
 }
 
 bool is_punctuation(UChar32 c) {
   if ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)) return true;
-  return in_category(c, U_GC_P_MASK);
+  return c > 127 && (category_in_unicode_8(c) & U_GC_P_MASK) != 0;
+}
+
+bool is_accent(UChar32 c) {
+  return c > 127 && (category_in_unicode_8(c) & U_GC_MN_MASK) != 0;
 }
 
 CodePoints clean(const std::string& text) {
@@ -52,12 +65,10 @@ CodePoints strip_accents_and_lowercase(const CodePoints& points) {
   CodePoints result;
   for (std::int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
     const UChar32 c = decomposed.char32At(i);
-    if (in_category(c, U_GC_MN_MASK)) continue;
-    // Code point by code point: no rule of ICU that looks at the neighbours (final sigma) may apply.
-    icu::UnicodeString one(c);
-    one.toLower(icu::Locale::getRoot());
-    if (c == 0x3A3) one = icu::UnicodeString(static_cast<UChar32>(0x3C3));
-    for (std::int32_t j = 0; j < one.length(); j = one.moveIndex32(j, 1)) result.push_back(one.char32At(j));
+    if (is_accent(c)) continue;
+    // Code point by code point: no rule that looks at the neighbours (final sigma) may apply. The one letter whose
+    // lower case is longer, U+0130, is already decomposed.
+    result.push_back(u_tolower(c));
   }
   return result;
 }

@@ -1,6 +1,7 @@
 #include "blip2/text/wordpiece.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/error.h"
@@ -18,34 +19,47 @@ const std::vector<std::string> kSpecialTokens = {"[PAD]", "[UNK]", "[CLS]", "[SE
 
 WordPieceTokenizer::WordPieceTokenizer(const std::filesystem::path& vocabulary, const WordPieceOptions& options)
     : options_(options) {
-  const auto bytes = read_file(vocabulary, kMaxVocabularyBytes);
-  const std::string text(bytes.begin(), bytes.end());
-  auto refuse = [&](const std::string& what) { throw UserError("'" + vocabulary.string() + "': " + what); };
+  read_vocabulary(vocabulary);
+  file_size_ = tokens_.size();
+  padding_id_ = required("[PAD]", vocabulary);
+  unknown_id_ = required("[UNK]", vocabulary);
+  cls_id_ = required("[CLS]", vocabulary);
+  sep_id_ = required("[SEP]", vocabulary);
+  for (const auto& token : options_.added_tokens) {
+    if (token.empty()) throw UserError("an added token of a WordPiece vocabulary must not be empty");
+    if (ids_.emplace(token, vocabulary_size()).second) tokens_.push_back(token);
+  }
+  std::vector<std::string> special = kSpecialTokens;
+  special.insert(special.end(), options_.added_tokens.begin(), options_.added_tokens.end());
+  for (const auto& token : special) {
+    if (const auto id = find(token)) special_tokens_.push_back({token, *id});
+  }
+}
+
+void WordPieceTokenizer::read_vocabulary(const std::filesystem::path& file) {
+  const auto bytes = read_file(file, kMaxVocabularyBytes);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   for (std::size_t start = 0; start < text.size();) {
-    std::size_t end = text.find('\n', start);
-    if (end == std::string::npos) end = text.size();
-    std::string line = text.substr(start, end - start);
+    const std::size_t end = std::min(text.find('\n', start), text.size());
+    std::string line(text.substr(start, end - start));
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (to_utf8(code_points(line)) != line) refuse("line " + std::to_string(tokens_.size() + 1) + " is not UTF-8");
-    if (!ids_.emplace(line, static_cast<std::int64_t>(tokens_.size())).second) {
-      refuse("line " + std::to_string(tokens_.size() + 1) + " repeats the token '" + line + "'");
-    }
+    const std::string place = "'" + file.string() + "': line " + std::to_string(tokens_.size() + 1);
+    if (to_utf8(code_points(line)) != line) throw UserError(place + " is not UTF-8, as a vocabulary must be");
+    const auto [earlier, is_new] = ids_.emplace(line, vocabulary_size());
+    if (!is_new) throw UserError(place + " repeats the token of line " + std::to_string(earlier->second + 1));
     tokens_.push_back(std::move(line));
     start = end + 1;
   }
-  file_size_ = tokens_.size();
-  for (const auto& token : options_.added_tokens) {
-    if (ids_.emplace(token, static_cast<std::int64_t>(tokens_.size())).second) tokens_.push_back(token);
+  if (tokens_.empty()) throw UserError("'" + file.string() + "' is empty: a WordPiece vocabulary has a token per line");
+}
+
+std::int64_t WordPieceTokenizer::required(const std::string& token, const std::filesystem::path& file) const {
+  const auto id = find(token);
+  if (!id) {
+    throw UserError("'" + file.string() + "': a WordPiece vocabulary needs the token " + token +
+                    ", which no line holds");
   }
-  auto need = [&](const std::string& token) {
-    const auto id = find(token);
-    if (!id) refuse("a WordPiece vocabulary needs the token " + token + ", which no line holds");
-    return id.value_or(0);
-  };
-  padding_id_ = need("[PAD]");
-  unknown_id_ = need("[UNK]");
-  cls_id_ = need("[CLS]");
-  sep_id_ = need("[SEP]");
+  return *id;
 }
 
 std::int64_t WordPieceTokenizer::decoder_id() const {
@@ -68,79 +82,77 @@ std::string WordPieceTokenizer::token(std::int64_t id) const {
   return tokens_[static_cast<std::size_t>(id)];
 }
 
-bool WordPieceTokenizer::is_special(const std::string& token) const {
-  auto holds = [&](const std::vector<std::string>& list) {
-    return std::find(list.begin(), list.end(), token) != list.end();
-  };
-  return holds(kSpecialTokens) || holds(options_.added_tokens);
+bool WordPieceTokenizer::is_special(std::int64_t id) const {
+  return std::any_of(special_tokens_.begin(), special_tokens_.end(), [&](const auto& token) { return token.id == id; });
 }
 
-void WordPieceTokenizer::split_word(const std::string& word, std::vector<std::int64_t>& ids) const {
-  const CodePoints points = code_points(word);
-  if (static_cast<std::int64_t>(points.size()) > options_.max_input_chars_per_word) {
-    ids.push_back(unknown_id_);
-    return;
+const WordPieceTokenizer::SpecialToken* WordPieceTokenizer::special_token_at(const std::string& text,
+                                                                             std::size_t at) const {
+  const SpecialToken* longest = nullptr;
+  for (const auto& token : special_tokens_) {
+    const bool longer = longest == nullptr || token.text.size() > longest->text.size();
+    if (longer && text.compare(at, token.text.size(), token.text) == 0) longest = &token;
   }
-  std::vector<std::size_t> offsets = {0};  // of each code point in bytes
-  for (const UChar32 c : points) offsets.push_back(offsets.back() + static_cast<std::size_t>(U8_LENGTH(c)));
-  std::vector<std::int64_t> pieces;
-  for (std::size_t start = 0; start < points.size();) {
-    std::size_t end = points.size();
-    std::optional<std::int64_t> id;
-    for (; end > start; --end) {
-      id = find((start > 0 ? "##" : "") + word.substr(offsets[start], offsets[end] - offsets[start]));
-      if (id) break;
+  return longest;
+}
+
+void WordPieceTokenizer::append_pieces(const std::string& word, std::vector<std::int64_t>& ids) const {
+  std::vector<std::size_t> offsets = {0};  // of each code point, in bytes
+  for (const UChar32 c : code_points(word)) offsets.push_back(offsets.back() + static_cast<std::size_t>(U8_LENGTH(c)));
+  const std::size_t length = offsets.size() - 1;
+  const std::size_t first_piece = ids.size();
+  bool known = static_cast<std::int64_t>(length) <= options_.max_input_chars_per_word;
+  for (std::size_t start = 0; known && start < length;) {
+    std::string piece = (start > 0 ? "##" : "") + word.substr(offsets[start]);
+    std::size_t end = length;
+    auto found = ids_.find(piece);
+    while (found == ids_.end() && --end > start) {
+      piece.resize(piece.size() - (offsets[end + 1] - offsets[end]));
+      found = ids_.find(piece);
     }
-    if (!id) {
-      ids.push_back(unknown_id_);
-      return;
-    }
-    pieces.push_back(*id);
+    known = found != ids_.end();
+    if (known) ids.push_back(found->second);
     start = end;
   }
-  ids.insert(ids.end(), pieces.begin(), pieces.end());
-}
-
-void WordPieceTokenizer::split_plain_text(const std::string& text, std::vector<std::int64_t>& ids) const {
-  for (const auto& word : basic_words(text, options_.lowercase)) split_word(word, ids);
+  if (known) return;
+  ids.resize(first_piece);
+  ids.push_back(unknown_id_);
 }
 
 std::vector<std::int64_t> WordPieceTokenizer::encode(const std::string& text, bool add_special_tokens) const {
   std::vector<std::int64_t> ids;
   if (add_special_tokens) ids.push_back(cls_id_);
-  // Special tokens written out in the text are taken as they are.
   std::size_t start = 0;
-  while (start <= text.size()) {
-    std::size_t at = std::string::npos;
-    std::string hit;
-    auto look_for = [&](const std::string& token) {
-      const std::size_t found = text.find(token, start);
-      if (found < at || (found == at && found != std::string::npos && token.size() > hit.size())) {
-        at = found;
-        hit = token;
-      }
-    };
-    for (const auto& token : kSpecialTokens) look_for(token);
-    for (const auto& token : options_.added_tokens) look_for(token);
-    split_plain_text(text.substr(start, at == std::string::npos ? at : at - start), ids);
-    if (at == std::string::npos) break;
-    ids.push_back(find(hit).value_or(unknown_id_));
-    start = at + hit.size();
+  auto append_words_until = [&](std::size_t end) {
+    if (end == start) return;
+    for (const auto& word : basic_words(text.substr(start, end - start), options_.lowercase)) append_pieces(word, ids);
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    const SpecialToken* special = special_token_at(text, at);
+    if (special == nullptr) {
+      ++at;
+      continue;
+    }
+    append_words_until(at);
+    ids.push_back(special->id);
+    at += special->text.size();
+    start = at;
   }
+  append_words_until(text.size());
   if (add_special_tokens) ids.push_back(sep_id_);
   return ids;
 }
 
 std::string WordPieceTokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const {
   std::string text;
+  bool first = true;
   for (const std::int64_t id : ids) {
     const std::string piece = token(id);
-    if (skip_special_tokens && is_special(piece)) continue;
-    if (piece.rfind("##", 0) == 0 && !text.empty()) {
-      text += piece.substr(2);
-    } else {
-      text += (text.empty() ? "" : " ") + piece;
-    }
+    if (skip_special_tokens && is_special(id)) continue;
+    const bool continues = !first && piece.rfind("##", 0) == 0;
+    // The reference cleans token by token, so that the spaces of contractions stay.
+    text += clean_up_spaces(first ? piece : continues ? piece.substr(2) : " " + piece);
+    first = false;
   }
   return text;
 }

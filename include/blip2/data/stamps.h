@@ -52,7 +52,7 @@ std::vector<Stamp> read_stamp_list(const std::filesystem::path& list, const std:
  * Reads the picture, cuts it to its visible part and shrinks it so that its longer side has at most `longest_side`
  * pixels. Throws UserError when it cannot be read or is wholly transparent.
  */
-StampPicture load_stamp(const Stamp& stamp, std::int64_t longest_side = 128);
+StampPicture load_stamp(const Stamp& stamp, std::int64_t longest_side = 96);
 
 /** The smallest rectangle that holds every pixel with alpha above 8 (of 255); empty when there is none. */
 ImageRgba trim_to_alpha(const ImageRgba& image);

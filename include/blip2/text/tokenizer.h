@@ -37,6 +37,12 @@ class Tokenizer {
   virtual void save(const std::filesystem::path& folder) const = 0;
 };
 
+/**
+ * Removes the spaces that decoding leaves before punctuation and around the apostrophe of contractions, in Hugging
+ * Face's order (its clean_up_tokenization_spaces, Hugging Face 6.5): "isn ' t it ?" becomes "isn't it?".
+ */
+std::string clean_up_spaces(std::string text);
+
 enum class PaddingSide { kRight, kLeft };
 
 /** Rows of equal length, row-major [rows, columns]; the mask is 1 for tokens and 0 for padding. */
@@ -56,7 +62,10 @@ struct BatchOptions {
   bool add_special_tokens = true;
 };
 
-/** Encodes, cuts and pads. Throws UserError when max_length leaves no room for the special tokens. */
+/**
+ * Encodes, cuts and pads. Throws UserError when max_length leaves no room for the special tokens, or when it is 0 and
+ * rows shall be padded to it.
+ */
 TokenBatch encode_batch(const Tokenizer& tokenizer, const std::vector<std::string>& texts, const BatchOptions& options);
 
 }  // namespace blip2

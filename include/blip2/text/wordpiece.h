@@ -17,10 +17,14 @@ struct WordPieceOptions {
 
 class WordPieceTokenizer final : public Tokenizer {
  public:
-  /** Reads vocab.txt, one token per line. Throws UserError for a file that is missing or breaks a rule. */
+  /**
+   * Reads vocab.txt: one token per line, its number is the id. Throws UserError for a file that is missing, empty, over
+   * 100 MB or not UTF-8, that repeats a token or lacks one of [PAD] [UNK] [CLS] [SEP].
+   */
   explicit WordPieceTokenizer(const std::filesystem::path& vocabulary, const WordPieceOptions& options = {});
 
   std::vector<std::int64_t> encode(const std::string& text, bool add_special_tokens = true) const override;
+  /** Puts no space before . ? ! and commas; contractions stay apart, see clean_up_spaces. */
   std::string decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens = true) const override;
   std::int64_t vocabulary_size() const override { return static_cast<std::int64_t>(tokens_.size()); }
   std::string token(std::int64_t id) const override;
@@ -28,6 +32,7 @@ class WordPieceTokenizer final : public Tokenizer {
   std::int64_t padding_id() const override { return padding_id_; }
   std::int64_t prefix_length() const override { return 1; }
   std::int64_t suffix_length() const override { return 1; }
+  /** Writes vocab.txt as it was read, without the added tokens: reading it with the same options adds them again. */
   void save(const std::filesystem::path& folder) const override;
 
   std::int64_t cls_id() const { return cls_id_; }
@@ -36,13 +41,22 @@ class WordPieceTokenizer final : public Tokenizer {
   std::int64_t decoder_id() const;
 
  private:
-  void split_plain_text(const std::string& text, std::vector<std::int64_t>& ids) const;
-  void split_word(const std::string& word, std::vector<std::int64_t>& ids) const;
-  bool is_special(const std::string& token) const;
+  struct SpecialToken {
+    std::string text;
+    std::int64_t id;
+  };
+
+  void read_vocabulary(const std::filesystem::path& file);
+  std::int64_t required(const std::string& token, const std::filesystem::path& file) const;
+  /** The longest special token that is written out at this byte of the text; null when none is. */
+  const SpecialToken* special_token_at(const std::string& text, std::size_t at) const;
+  void append_pieces(const std::string& word, std::vector<std::int64_t>& ids) const;
+  bool is_special(std::int64_t id) const;
 
   WordPieceOptions options_;
   std::vector<std::string> tokens_;
   std::unordered_map<std::string, std::int64_t> ids_;
+  std::vector<SpecialToken> special_tokens_;
   std::size_t file_size_ = 0;  // tokens that vocab.txt holds; the rest was added
   std::int64_t padding_id_ = 0, unknown_id_ = 0, cls_id_ = 0, sep_id_ = 0;
 };

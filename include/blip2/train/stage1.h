@@ -27,7 +27,11 @@ struct Stage1Options {
   struct Loss {
     double label_smoothing = 0.1;
     std::string negative_rule = "mask_then_softmax";  // or "softmax_then_mask" (LAVIS before July 2023)
-    bool use_image_ids = true;                        // texts of a picture with the same id are no negatives
+    /**
+     * Which texts of a batch fit a picture: its "own" alone, those of the "same_image" (by image id), or those of the
+     * "same_image_or_caption". What fits is never a negative.
+     */
+    std::string positives = "same_image";
   } loss;
 
   TextOptions text;
