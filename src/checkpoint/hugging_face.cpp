@@ -7,7 +7,7 @@
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
-#include "checkpoint/in_quotes.h"
+#include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {

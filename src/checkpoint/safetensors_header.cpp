@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "blip2/core/error.h"
-#include "checkpoint/in_quotes.h"
+#include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {

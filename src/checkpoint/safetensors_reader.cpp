@@ -14,7 +14,7 @@
 
 #include "blip2/checkpoint/safetensors.h"
 #include "blip2/core/error.h"
-#include "checkpoint/in_quotes.h"
+#include "core/in_quotes.h"
 #include "checkpoint/safetensors_header.h"
 
 namespace blip2 {

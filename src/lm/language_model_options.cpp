@@ -1,34 +1,39 @@
 #include "blip2/lm/language_model_options.h"
 
-#include <torch/torch.h>
-
 #include "blip2/core/error.h"
-#include "blip2/lm/t5.h"
 
 namespace blip2 {
 namespace {
 
-[[noreturn]] void refuse(const std::string& model_type) {
-  throw UserError("text_config: the language model '" + model_type + "' is not supported, only opt and t5 are");
+/** Calls `visit` with the options of the kind that `model_type` names. */
+template <typename Options, typename Visit>
+auto visit_kind(Options& options, Visit visit) {
+  if (options.model_type == "opt") return visit(options.opt);
+  if (options.model_type == "t5") return visit(options.t5);
+  throw UserError("text_config: unknown model_type '" + options.model_type + "', expected opt or t5");
+}
+
+std::shared_ptr<LanguageModel> make(const OptOptions& options, const WeightOptions& weights) {
+  return std::make_shared<OptLanguageModelImpl>(options, weights);
+}
+
+std::shared_ptr<LanguageModel> make(const T5Options& options, const WeightOptions& weights) {
+  return std::make_shared<T5LanguageModelImpl>(options, weights);
 }
 
 }  // namespace
 
 void visit_fields(FieldVisitor& visitor, LanguageModelOptions& options) {
   visitor.field("model_type", options.model_type);
-  if (options.model_type == "opt") {
-    visit_fields(visitor, options.opt);
-  } else if (options.model_type == "t5") {
-    visit_fields(visitor, options.t5);
-  } else {
-    refuse(options.model_type);
-  }
+  visit_kind(options, [&](auto& kind) { visit_fields(visitor, kind); });
 }
 
-std::shared_ptr<LanguageModel> make_language_model(const LanguageModelOptions& options) {
-  if (options.model_type == "opt") return std::make_shared<OptLanguageModelImpl>(options.opt);
-  if (options.model_type == "t5") return std::make_shared<T5LanguageModelImpl>(options.t5);
-  refuse(options.model_type);
+void validate(const LanguageModelOptions& options) {
+  visit_kind(options, [](const auto& kind) { validate(kind); });
+}
+
+std::shared_ptr<LanguageModel> make_language_model(const LanguageModelOptions& options, const WeightOptions& weights) {
+  return visit_kind(options, [&](const auto& kind) { return make(kind, weights); });
 }
 
 }  // namespace blip2

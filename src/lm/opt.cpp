@@ -2,179 +2,170 @@
 
 #include <torch/torch.h>
 
-#include "lm/next_token_loss.h"
+#include "blip2/core/error.h"
+#include "lm/opt_layer.h"
+#include "lm/prompt.h"
 
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kPositionOffset = 2;  // the first two rows of the position table are not used by tokens
+constexpr std::int64_t kPositionOffset = 2;  // row of the position table of the first token that is read
 
+/**
+ * What a row of the prompt may see, additive [B, 1, T, T]: tokens up to itself that are no padding. A padding row
+ * behind the image tokens sees those, as in Hugging Face, whose loss lets it predict the first word of a left-padded
+ * text.
+ */
+at::Tensor causal_mask(const at::Tensor& mask, at::ScalarType dtype) {
+  const std::int64_t length = mask.size(1);
+  const at::Tensor earlier = at::ones({length, length}, mask.options().dtype(at::kBool)).tril();
+  const at::Tensor visible = earlier.logical_and(mask.ne(0).unsqueeze(1).unsqueeze(1));
+  // Padding in front sees nothing: it gets itself, because a lowest finite score becomes -inf when autocast narrows it,
+  // and a row of -inf may give NaN.
+  const at::Tensor blind = visible.any(-1, /*keepdim=*/true).logical_not();
+  return additive_mask(visible.logical_or(blind.logical_and(at::eye(length, earlier.options()))), dtype);
+}
+
+/** Caches, padding and positions of sequences in decoding. */
 struct OptState final : DecodingState {
-  explicit OptState(std::int64_t layers) : cache(layers) {}
+  std::vector<KeyValueCache> caches;
+  at::Tensor prompt_mask;      // additive [R, 1, 1, T] of the prompt; undefined when it has no padding
+  at::Tensor position_rows;    // int64 [R], rows of the position table that the next tokens take
+  std::int64_t positions = 0;  // taken by the longest row
 
   void reorder(const at::Tensor& rows) override {
-    cache.reorder(rows);
-    mask = mask.index_select(0, rows);
+    const at::Tensor here = rows.to(position_rows.device());
+    blip2::reorder(caches, here);
+    if (prompt_mask.defined()) prompt_mask = prompt_mask.index_select(0, here);
+    position_rows = position_rows.index_select(0, here);
   }
 
-  KvCache cache;
-  at::Tensor mask;  // [R, length] of everything in the cache
+  /** The mask of one new token per row: the prompt's padding, then only tokens that are read. */
+  at::Tensor step_mask() const {
+    if (!prompt_mask.defined()) return {};
+    return at::constant_pad_nd(prompt_mask, {0, caches.front().length() + 1 - prompt_mask.size(3)}, 0);
+  }
 };
-
-/** Position of each token, counted without padding, from 0; padding has -1. */
-at::Tensor count_positions(const at::Tensor& mask) {
-  return mask.cumsum(1) * mask - 1;
-}
-
-/** Causal and padding mask of the last `rows` positions: additive [B, 1, rows, length]. */
-at::Tensor causal_mask(const at::Tensor& mask, std::int64_t rows, at::ScalarType dtype) {
-  const std::int64_t length = mask.size(1);
-  const at::Tensor earlier = torch::ones({rows, length}, mask.options().dtype(torch::kBool)).tril(length - rows);
-  return additive_mask(earlier.logical_and(mask.ne(0).view({mask.size(0), 1, 1, length})), dtype);
-}
 
 }  // namespace
 
-OptLayerImpl::OptLayerImpl(const OptOptions& options)
-    : heads_(options.num_attention_heads),
-      norm_first_(options.do_layer_norm_before),
-      dropout_(options.dropout),
-      attention_dropout_(options.attention_dropout),
-      activation_(activation_from_name(options.activation_function)) {
-  const std::int64_t width = options.hidden_size;
-  auto linear = [&](std::int64_t in, std::int64_t out) {
-    return torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(options.enable_bias));
-  };
-  const auto norm = torch::nn::LayerNormOptions({width}).elementwise_affine(options.layer_norm_elementwise_affine);
-  auto self_attn = register_module("self_attn", std::make_shared<torch::nn::Module>("self_attn"));
-  k_proj_ = self_attn->register_module("k_proj", linear(width, width));
-  v_proj_ = self_attn->register_module("v_proj", linear(width, width));
-  q_proj_ = self_attn->register_module("q_proj", linear(width, width));
-  out_proj_ = self_attn->register_module("out_proj", linear(width, width));
-  self_attn_layer_norm_ = register_module("self_attn_layer_norm", torch::nn::LayerNorm(norm));
-  fc1_ = register_module("fc1", linear(width, options.ffn_dim));
-  fc2_ = register_module("fc2", linear(options.ffn_dim, width));
-  final_layer_norm_ = register_module("final_layer_norm", torch::nn::LayerNorm(norm));
-}
-
-at::Tensor OptLayerImpl::drop(const at::Tensor& x) const {
-  return torch::dropout(x, dropout_, is_training());
-}
-
-at::Tensor OptLayerImpl::attend(const at::Tensor& x, const at::Tensor& mask, KvCache& cache, std::size_t index) {
-  const KeyValue memory = cache.append(index, {split_heads(k_proj_(x), heads_), split_heads(v_proj_(x), heads_)});
-  const at::Tensor query = split_heads(q_proj_(x), heads_);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(3)));
-  return drop(out_proj_(merge_heads(attention(query, memory, mask, scale, is_training() ? attention_dropout_ : 0.0))));
-}
-
-at::Tensor OptLayerImpl::feed_forward(const at::Tensor& x) {
-  return drop(fc2_(activate(fc1_(x), activation_)));
-}
-
-at::Tensor OptLayerImpl::forward(const at::Tensor& x, const at::Tensor& mask, KvCache& cache, std::size_t index) {
-  if (norm_first_) {
-    const at::Tensor attended = x + attend(self_attn_layer_norm_(x), mask, cache, index);
-    return attended + feed_forward(final_layer_norm_(attended));
-  }
-  const at::Tensor attended = self_attn_layer_norm_(x + attend(x, mask, cache, index));
-  return final_layer_norm_(attended + feed_forward(attended));
-}
-
-OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options) : options_(options) {
+OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const WeightOptions& weights)
+    : torch::nn::Module("OptLanguageModel"), options_(options) {
   validate(options_);
-  const std::int64_t width = options_.hidden_size, embedding = options_.embedding_width();
-  auto model = register_module("model", std::make_shared<torch::nn::Module>("model"));
-  auto decoder = model->register_module("decoder", std::make_shared<torch::nn::Module>("decoder"));
-  embed_tokens_ = decoder->register_module("embed_tokens", torch::nn::Embedding(options_.vocab_size, embedding));
-  embed_positions_ = decoder->register_module(
-      "embed_positions", torch::nn::Embedding(options_.max_position_embeddings + kPositionOffset, width));
-  if (embedding != width) {
-    auto projection = [](std::int64_t in, std::int64_t out) {
-      return torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(false));
-    };
-    project_out_ = decoder->register_module("project_out", projection(width, embedding));
-    project_in_ = decoder->register_module("project_in", projection(embedding, width));
+  const std::int64_t width = options_.hidden_size, embedding_width = options_.embedding_width();
+  const double deviation = options_.init_std;
+  auto& decoder = add_child(add_child(*this, "model"), "decoder");
+  embed_tokens_ = add_table(decoder, "embed_tokens", options_.vocab_size, embedding_width, deviation, weights);
+  embed_positions_ = add_table(decoder, "embed_positions", options_.max_position_embeddings + kPositionOffset, width,
+                               deviation, weights);
+  if (embedding_width != width) {
+    project_in_ = add_projection(decoder, "project_in", embedding_width, width, false, deviation, weights).weight;
+    project_out_ = add_projection(decoder, "project_out", width, embedding_width, false, deviation, weights).weight;
   }
   if (options_.do_layer_norm_before && !options_.remove_final_layer_norm) {
-    final_layer_norm_ = decoder->register_module(
-        "final_layer_norm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).elementwise_affine(
-                                options_.layer_norm_elementwise_affine)));
+    final_norm_ = std::make_unique<LayerNorm>(
+        add_layer_norm(decoder, "final_layer_norm", width, 1e-5, options_.layer_norm_elementwise_affine, weights));
   }
-  auto list = decoder->register_module("layers", torch::nn::ModuleList());
+  auto& list = add_child(decoder, "layers");
   for (std::int64_t i = 0; i < options_.num_hidden_layers; ++i) {
-    layers_.emplace_back(options_);
-    list->push_back(layers_.back());
+    layers_.emplace_back(list, std::to_string(i), options_, weights);
   }
-  torch::NoGradGuard no_grad;
-  for (auto& part : modules(/*include_self=*/false)) {
-    if (auto* linear = part->as<torch::nn::Linear>()) {
-      torch::nn::init::normal_(linear->weight, 0.0, options_.init_std);
-      if (linear->bias.defined()) torch::nn::init::zeros_(linear->bias);
-    } else if (auto* table = part->as<torch::nn::Embedding>()) {
-      torch::nn::init::normal_(table->weight, 0.0, options_.init_std);
-    }
+  // The head is the embedding: registered twice, LibTorch would list and train it twice.
+  head_weight_ =
+      options_.tie_word_embeddings
+          ? embed_tokens_
+          : add_projection(*this, "lm_head", embedding_width, options_.vocab_size, false, deviation, weights).weight;
+  if (weights.initialize && options_.pad_token_id >= 0 && options_.pad_token_id < options_.vocab_size) {
+    torch::NoGradGuard no_grad;
+    embed_tokens_.select(0, options_.pad_token_id).zero_();
   }
 }
 
-SpecialIds OptLanguageModelImpl::special_ids() const {
-  return {options_.pad_token_id, options_.bos_token_id, options_.eos_token_id, -1};
-}
+OptLanguageModelImpl::~OptLanguageModelImpl() = default;
 
 at::Tensor OptLanguageModelImpl::embed(const at::Tensor& ids) {
-  const at::Tensor embeds = embed_tokens_(ids);
-  return project_in_.is_empty() ? embeds : project_in_(embeds);
+  const at::Tensor embeds = at::embedding(embed_tokens_, ids);
+  return project_in_.defined() ? at::linear(embeds, project_in_) : embeds;
 }
 
-at::Tensor OptLanguageModelImpl::head(const at::Tensor& hidden) {
-  return torch::linear(project_out_.is_empty() ? hidden : project_out_(hidden), embed_tokens_->weight);
+at::Tensor OptLanguageModelImpl::head(const at::Tensor& hidden) const {
+  return at::linear(hidden, head_weight_);
 }
 
-at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tensor& positions, const at::Tensor& mask,
-                                        KvCache& cache, std::vector<at::Tensor>* hidden_states) {
-  TORCH_CHECK(mask.size(1) <= options_.max_position_embeddings, "OPT: ", mask.size(1), " positions exceed the ",
-              options_.max_position_embeddings, " of the model; shorten the prompt or the answer");
-  at::Tensor x =
-      torch::dropout(embeds + embed_positions_(positions + kPositionOffset), options_.dropout, is_training());
-  const at::Tensor visible = causal_mask(mask, embeds.size(1), x.scalar_type());
+void OptLanguageModelImpl::check_positions(std::int64_t needed) const {
+  if (needed <= options_.max_position_embeddings) return;
+  throw UserError("the language model has " + std::to_string(options_.max_position_embeddings) +
+                  " positions for prompt and answer together, but this sequence needs " + std::to_string(needed) +
+                  ": shorten the prompt or the answer");
+}
+
+at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tensor& position_rows,
+                                        const at::Tensor& mask, std::vector<KeyValueCache>* caches,
+                                        std::vector<at::Tensor>* hidden_states) {
+  at::Tensor x = embeds.to(embed_tokens_.scalar_type()) + at::embedding(embed_positions_, position_rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
-    x = layers_[i]->forward(x, visible, cache, i);
+    x = layers_[i].forward(x, mask, caches != nullptr ? &caches->at(i) : nullptr, is_training());
   }
-  if (!final_layer_norm_.is_empty()) x = final_layer_norm_(x);
+  if (final_norm_) x = (*final_norm_)(x);
   if (hidden_states != nullptr) hidden_states->push_back(x);
-  return x;
+  return project_out_.defined() ? at::linear(x, project_out_) : x;
+}
+
+at::Tensor OptLanguageModelImpl::read(const Prompt& prompt, std::vector<KeyValueCache>* caches,
+                                      std::vector<at::Tensor>* hidden_states) {
+  check_prompt(prompt, width());
+  const at::Tensor read = prompt.mask.ne(0).to(at::kLong);
+  if (read.size(1) > options_.max_position_embeddings) check_positions(read.sum(1).max().item<std::int64_t>());
+  // The n-th token that is read has position n - 1; padding takes the row before the first.
+  const at::Tensor position_rows = read.cumsum(1) * read + (kPositionOffset - 1);
+  return decode(prompt.embeds, position_rows, causal_mask(prompt.mask, embed_tokens_.scalar_type()), caches,
+                hidden_states);
 }
 
 at::Tensor OptLanguageModelImpl::logits(const Prompt& prompt, std::vector<at::Tensor>* hidden_states) {
-  KvCache cache(options_.num_hidden_layers);
-  return head(decode(prompt.embeds, count_positions(prompt.mask), prompt.mask, cache, hidden_states));
+  return head(read(prompt, nullptr, hidden_states));
 }
 
 at::Tensor OptLanguageModelImpl::loss(const Prompt& prompt, const at::Tensor& labels) {
-  KvCache cache(options_.num_hidden_layers);
-  const at::Tensor hidden = decode(prompt.embeds, count_positions(prompt.mask), prompt.mask, cache);
-  const std::int64_t length = labels.size(1);
-  TORCH_CHECK(length <= hidden.size(1), "OPT: ", length, " labels for a prompt of ", hidden.size(1), " rows");
-  const at::Tensor last = hidden.slice(1, hidden.size(1) - length);
-  return next_token_loss(last.slice(1, 0, length - 1), labels.slice(1, 1),
+  const at::Tensor hidden = read(prompt, nullptr, nullptr);
+  TORCH_CHECK(labels.dim() == 2 && labels.size(1) > 0 && labels.size(1) <= hidden.size(1),
+              "OPT: expected labels for at most the ", hidden.size(1), " rows of the prompt, got ", labels.sizes());
+  const std::int64_t count = labels.size(1) - 1;
+  return mean_token_loss(hidden.narrow(1, hidden.size(1) - labels.size(1), count), labels.narrow(1, 1, count),
                          [this](const at::Tensor& rows) { return head(rows); });
 }
 
 std::pair<std::unique_ptr<DecodingState>, at::Tensor> OptLanguageModelImpl::begin(const Prompt& prompt) {
-  auto state = std::make_unique<OptState>(options_.num_hidden_layers);
-  state->mask = prompt.mask;
-  const at::Tensor hidden = decode(prompt.embeds, count_positions(prompt.mask), prompt.mask, state->cache);
-  at::Tensor next = head(hidden.select(1, hidden.size(1) - 1));
+  torch::NoGradGuard no_grad;
+  auto state = std::make_unique<OptState>();
+  state->caches.resize(layers_.size());
+  const at::Tensor hidden = read(prompt, &state->caches, nullptr);
+
+  const at::Tensor read = prompt.mask.ne(0).to(at::kLong);
+  const at::Tensor counts = read.sum(1);
+  state->positions = counts.max().item<std::int64_t>();
+  state->position_rows = counts + kPositionOffset;
+  if (counts.min().item<std::int64_t>() < read.size(1)) state->prompt_mask = padding_mask(read, hidden.scalar_type());
+  // The next token follows the last one that was read, wherever the padding is.
+  const at::Tensor last = (read * at::arange(read.size(1), read.options())).argmax(1);
+  const at::Tensor rows = hidden.gather(1, last.view({-1, 1, 1}).expand({-1, 1, hidden.size(2)})).squeeze(1);
+  at::Tensor next = at_least_float(head(rows));
   return {std::move(state), std::move(next)};
 }
 
 at::Tensor OptLanguageModelImpl::step(DecodingState& state, const at::Tensor& ids) {
-  auto& opt = dynamic_cast<OptState&>(state);
-  const at::Tensor column = ids.view({-1, 1});
-  opt.mask = torch::cat({opt.mask, torch::ones_like(column)}, 1);
-  const at::Tensor positions = opt.mask.sum(1, /*keepdim=*/true) - 1;
-  return head(decode(embed(column), positions, opt.mask, opt.cache).select(1, 0));
+  torch::NoGradGuard no_grad;
+  auto* own = dynamic_cast<OptState*>(&state);
+  TORCH_CHECK(own != nullptr, "OPT: the decoding state comes from another language model");
+  TORCH_CHECK(ids.dim() == 1 && ids.size(0) == own->position_rows.size(0), "OPT: expected one id for each of ",
+              own->position_rows.size(0), " rows, got ", ids.sizes());
+  check_positions(own->positions + 1);
+  const at::Tensor hidden =
+      decode(embed(ids.unsqueeze(1)), own->position_rows.unsqueeze(1), own->step_mask(), &own->caches, nullptr);
+  own->position_rows = own->position_rows + 1;
+  ++own->positions;
+  return at_least_float(head(hidden.squeeze(1)));
 }
 
 }  // namespace blip2

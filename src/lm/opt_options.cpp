@@ -2,62 +2,93 @@
 #include "blip2/lm/opt.h"
 
 namespace blip2 {
+namespace {
+
+// Enough for every model that exists, and small enough that no product of two sizes overflows.
+constexpr std::int64_t kLargestSize = std::int64_t{1} << 24, kMostLayers = 1024;
+
+OptOptions sized(std::int64_t hidden_size, std::int64_t ffn_dim, std::int64_t heads, std::int64_t layers) {
+  OptOptions options;
+  options.hidden_size = hidden_size;
+  options.ffn_dim = ffn_dim;
+  options.num_attention_heads = heads;
+  options.num_hidden_layers = layers;
+  return options;
+}
+
+OptOptions as_in_blip2(OptOptions options) {
+  options.vocab_size = 50304;
+  options.eos_token_id = 50118;
+  return options;
+}
+
+}  // namespace
 
 void visit_fields(FieldVisitor& visitor, OptOptions& options) {
   visitor.field("vocab_size", options.vocab_size);
   visitor.field("hidden_size", options.hidden_size);
   visitor.field("num_hidden_layers", options.num_hidden_layers);
   visitor.field("ffn_dim", options.ffn_dim);
-  visitor.field("num_attention_heads", options.num_attention_heads);
   visitor.field("max_position_embeddings", options.max_position_embeddings);
   visitor.field("do_layer_norm_before", options.do_layer_norm_before);
   visitor.field("_remove_final_layer_norm", options.remove_final_layer_norm);
   visitor.field("word_embed_proj_dim", options.word_embed_proj_dim);
   visitor.field("dropout", options.dropout);
   visitor.field("attention_dropout", options.attention_dropout);
-  visitor.field("activation_function", options.activation_function);
-  visitor.field("enable_bias", options.enable_bias);
-  visitor.field("layer_norm_elementwise_affine", options.layer_norm_elementwise_affine);
   visitor.field("init_std", options.init_std);
+  visitor.field("num_attention_heads", options.num_attention_heads);
+  visitor.field("activation_function", options.activation_function);
   visitor.field("pad_token_id", options.pad_token_id);
   visitor.field("bos_token_id", options.bos_token_id);
   visitor.field("eos_token_id", options.eos_token_id);
+  visitor.field("enable_bias", options.enable_bias);
+  visitor.field("layer_norm_elementwise_affine", options.layer_norm_elementwise_affine);
+  visitor.field("tie_word_embeddings", options.tie_word_embeddings);
 }
 
 void validate(const OptOptions& options) {
   auto refuse = [](const std::string& what) { throw UserError("text_config: " + what); };
-  if (options.hidden_size <= 0 || options.num_attention_heads <= 0 ||
-      options.hidden_size % options.num_attention_heads != 0) {
+  auto check_size = [&](const char* name, std::int64_t size, std::int64_t largest = kLargestSize) {
+    if (size < 1 || size > largest) {
+      refuse(std::string(name) + " " + std::to_string(size) + " must lie between 1 and " + std::to_string(largest));
+    }
+  };
+  check_size("vocab_size", options.vocab_size);
+  check_size("hidden_size", options.hidden_size);
+  check_size("num_hidden_layers", options.num_hidden_layers, kMostLayers);
+  check_size("ffn_dim", options.ffn_dim);
+  check_size("max_position_embeddings", options.max_position_embeddings);
+  check_size("word_embed_proj_dim", options.embedding_width());
+  if (options.num_attention_heads < 1 || options.hidden_size % options.num_attention_heads != 0) {
     refuse("hidden_size " + std::to_string(options.hidden_size) +
            " must be a positive multiple of num_attention_heads " + std::to_string(options.num_attention_heads));
   }
-  if (options.num_hidden_layers < 1) refuse("num_hidden_layers must be at least 1");
-  if (options.ffn_dim < 1) refuse("ffn_dim must be at least 1");
-  if (options.vocab_size < 1) refuse("vocab_size must be at least 1");
-  if (options.max_position_embeddings < 1) refuse("max_position_embeddings must be at least 1");
-  if (options.embedding_width() < 1) refuse("word_embed_proj_dim must be at least 1");
+  for (const double probability : {options.dropout, options.attention_dropout}) {
+    if (!(probability >= 0 && probability < 1)) refuse("dropout probabilities must lie in [0, 1)");
+  }
 }
 
 OptOptions opt_125m_options() {
   return {};
 }
 
-OptOptions opt_2_7b_options() {
-  OptOptions options;
-  options.vocab_size = 50304;
-  options.hidden_size = 2560;
-  options.num_hidden_layers = 32;
-  options.ffn_dim = 10240;
-  options.num_attention_heads = 32;
-  options.eos_token_id = 50118;
+OptOptions opt_350m_options() {
+  OptOptions options = sized(1024, 4096, 16, 24);
+  options.word_embed_proj_dim = 512;
+  options.do_layer_norm_before = false;
   return options;
 }
 
+OptOptions opt_1_3b_options() {
+  return sized(2048, 8192, 32, 24);
+}
+
+OptOptions opt_2_7b_options() {
+  return as_in_blip2(sized(2560, 10240, 32, 32));
+}
+
 OptOptions opt_6_7b_options() {
-  OptOptions options = opt_2_7b_options();
-  options.hidden_size = 4096;
-  options.ffn_dim = 16384;
-  return options;
+  return as_in_blip2(sized(4096, 16384, 32, 32));
 }
 
 }  // namespace blip2

@@ -2,97 +2,163 @@
 
 #include <torch/torch.h>
 
-#include "lm/next_token_loss.h"
+#include <cmath>
+#include <numeric>
+
+#include "blip2/core/error.h"
+#include "lm/prompt.h"
+#include "lm/t5_stack.h"
 
 namespace blip2 {
 namespace {
 
+/** The encoder's output as keys and values, and the decoder's cache, of sequences in decoding. */
 struct T5State final : DecodingState {
-  explicit T5State(std::int64_t layers) : cache(layers) {}
+  T5Memory whole;   // one row for each row of the prompt, never changed
+  T5Memory memory;  // what the rows read now; shares tensors with `whole` where it can
+  std::vector<KeyValueCache> caches;
+  std::vector<std::int64_t> prompt_rows;  // which row of the prompt each row reads
 
   void reorder(const at::Tensor& rows) override {
-    cache.reorder(rows);
-    for (auto& layer : cross_memory) layer = {layer.key.index_select(0, rows), layer.value.index_select(0, rows)};
-    encoder_mask = encoder_mask.index_select(0, rows);
+    const at::Tensor here = rows.to(whole.layers.front().key.device());
+    blip2::reorder(caches, here);
+    const at::Tensor on_host = rows.to(at::kCPU, at::kLong).contiguous();
+    std::vector<std::int64_t> chosen;
+    for (std::int64_t i = 0; i < on_host.size(0); ++i) {
+      chosen.push_back(prompt_rows.at(static_cast<std::size_t>(on_host.data_ptr<std::int64_t>()[i])));
+    }
+    // A beam search permutes the beams of a prompt among themselves: then there is nothing to do.
+    if (chosen == prompt_rows) return;
+    prompt_rows = std::move(chosen);
+    read_in_groups();
   }
 
-  KvCache cache;
-  std::vector<KeyValue> cross_memory;  // of the encoder's output, one per block
-  at::Tensor encoder_mask;             // additive [R, 1, 1, T]
+  /** Rows that read the same prompt side by side, all in groups of one size, share one row of the memory. */
+  void read_in_groups() {
+    const auto rows = static_cast<std::int64_t>(prompt_rows.size());
+    const std::int64_t size = group_size();
+    std::vector<std::int64_t> leaders;
+    for (std::int64_t i = 0; i < rows; i += size) leaders.push_back(prompt_rows[static_cast<std::size_t>(i)]);
+    memory.readers_of_each = size;
+    std::vector<std::int64_t> all(static_cast<std::size_t>(whole.layers.front().key.size(0)));
+    std::iota(all.begin(), all.end(), 0);
+    const bool shares = leaders == all;
+    const at::Tensor index =
+        at::tensor(leaders, at::TensorOptions().dtype(at::kLong)).to(whole.layers.front().key.device());
+    auto take = [&](const at::Tensor& tensor) { return shares ? tensor : tensor.index_select(0, index); };
+    for (std::size_t i = 0; i < whole.layers.size(); ++i) {
+      memory.layers[i] = {take(whole.layers[i].key), take(whole.layers[i].value)};
+    }
+    if (whole.mask.defined()) memory.mask = take(whole.mask);
+  }
+
+  /** The largest size for which every group reads one prompt. */
+  std::int64_t group_size() const {
+    std::int64_t size = 0, run = 0;
+    for (std::size_t i = 0; i < prompt_rows.size(); ++i) {
+      ++run;
+      if (i + 1 < prompt_rows.size() && prompt_rows[i + 1] == prompt_rows[i]) continue;
+      size = std::gcd(size, run);
+      run = 0;
+    }
+    return std::max<std::int64_t>(size, 1);
+  }
 };
-
-at::Tensor additive_padding(const at::Tensor& mask, at::ScalarType dtype) {
-  return additive_mask(mask.view({mask.size(0), 1, 1, mask.size(1)}), dtype);
-}
-
-/** What the decoder reads: the start id, then the labels but the last; ignored labels become padding. */
-at::Tensor shift_right(const at::Tensor& labels, const T5Options& options) {
-  const at::Tensor start = torch::full({labels.size(0), 1}, options.decoder_start_token_id, labels.options());
-  const at::Tensor shifted = torch::cat({start, labels.slice(1, 0, labels.size(1) - 1)}, 1);
-  return shifted.masked_fill(shifted.eq(-100), options.pad_token_id);
-}
 
 }  // namespace
 
-T5LanguageModelImpl::T5LanguageModelImpl(const T5Options& options) : options_(options) {
+T5LanguageModelImpl::T5LanguageModelImpl(const T5Options& options, const WeightOptions& weights)
+    : torch::nn::Module("T5LanguageModel"), options_(options) {
   validate(options_);
-  shared_ = register_module("shared", torch::nn::Embedding(options_.vocab_size, options_.d_model));
-  encoder_ = register_module("encoder", T5Stack(options_, /*is_decoder=*/false));
-  decoder_ = register_module("decoder", T5Stack(options_, /*is_decoder=*/true));
-  if (!options_.tie_word_embeddings) {
-    lm_head_ = register_module(
-        "lm_head", torch::nn::Linear(torch::nn::LinearOptions(options_.d_model, options_.vocab_size).bias(false)));
+  if (weights.dtype == at::kHalf) {
+    throw UserError("T5 overflows in float16, for which it was not trained: choose bfloat16 or float32");
   }
+  const double factor = options_.initializer_factor;
+  shared_ = add_table(*this, "shared", options_.vocab_size, options_.d_model, factor, weights);
+  encoder_ = std::make_unique<T5Stack>(*this, "encoder", options_, /*is_decoder=*/false, weights);
+  decoder_ = std::make_unique<T5Stack>(*this, "decoder", options_, /*is_decoder=*/true, weights);
+  // A tied head is the embedding: registered twice, LibTorch would list and train it twice.
+  head_weight_ =
+      options_.tie_word_embeddings
+          ? shared_
+          : add_projection(*this, "lm_head", options_.d_model, options_.vocab_size, false, factor, weights).weight;
 }
 
-SpecialIds T5LanguageModelImpl::special_ids() const {
-  return {options_.pad_token_id, options_.bos_token_id, options_.eos_token_id, options_.decoder_start_token_id};
+T5LanguageModelImpl::~T5LanguageModelImpl() = default;
+
+at::Tensor T5LanguageModelImpl::embed(const at::Tensor& ids) {
+  return at::embedding(shared_, ids);
 }
 
-at::Tensor T5LanguageModelImpl::head(const at::Tensor& hidden) {
-  const double scale = options_.scales_output() ? 1.0 / std::sqrt(static_cast<double>(options_.d_model)) : 1.0;
-  return torch::linear(hidden * scale, lm_head_.is_empty() ? shared_->weight : lm_head_->weight);
+at::Tensor T5LanguageModelImpl::head(const at::Tensor& hidden) const {
+  const double scale = options_.scale_decoder_outputs ? 1.0 / std::sqrt(static_cast<double>(options_.d_model)) : 1.0;
+  return at::linear(scale == 1.0 ? hidden : hidden * scale, head_weight_);
 }
 
 at::Tensor T5LanguageModelImpl::encode(const Prompt& prompt, std::vector<at::Tensor>* hidden_states) {
-  return encoder_->encode(prompt.embeds, prompt.mask, hidden_states);
+  check_prompt(prompt, width());
+  T5Pass pass;
+  pass.padding = padding_mask(prompt.mask, shared_.scalar_type());
+  pass.dropout = is_training() ? options_.dropout_rate : 0.0;
+  pass.hidden_states = hidden_states;
+  return encoder_->forward(prompt.embeds.to(shared_.scalar_type()), pass);
 }
 
-at::Tensor T5LanguageModelImpl::decode_labels(const Prompt& prompt, const at::Tensor& labels,
-                                              std::vector<at::Tensor>* encoder_states,
-                                              std::vector<at::Tensor>* decoder_states) {
-  const at::Tensor encoded = encode(prompt, encoder_states);
-  KvCache cache(options_.decoder_layers());
-  return decoder_->decode(shared_(shift_right(labels, options_)), cache, decoder_->cross_memory(encoded),
-                          additive_padding(prompt.mask, encoded.scalar_type()), decoder_states);
+at::Tensor T5LanguageModelImpl::decoder_inputs(const at::Tensor& labels) const {
+  TORCH_CHECK(labels.dim() == 2 && labels.size(1) > 0, "T5: expected labels [B, L], got ", labels.sizes());
+  const at::Tensor start = at::full({labels.size(0), 1}, options_.decoder_start_token_id, labels.options());
+  const at::Tensor shifted = at::cat({start, labels.narrow(1, 0, labels.size(1) - 1)}, 1);
+  return shifted.masked_fill(shifted.eq(kIgnoredLabel), options_.pad_token_id);
 }
 
-at::Tensor T5LanguageModelImpl::logits(const Prompt& prompt, const at::Tensor& labels,
-                                       std::vector<at::Tensor>* encoder_states,
-                                       std::vector<at::Tensor>* decoder_states) {
-  return head(decode_labels(prompt, labels, encoder_states, decoder_states));
+at::Tensor T5LanguageModelImpl::decode(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace) {
+  TORCH_CHECK(decoder_ids.dim() == 2 && decoder_ids.size(0) == prompt.embeds.size(0), "T5: expected decoder ids for ",
+              prompt.embeds.size(0), " rows, got ", decoder_ids.sizes());
+  const at::Tensor encoded = encode(prompt, trace != nullptr ? &trace->encoder_hidden_states : nullptr);
+  const T5Memory memory = decoder_->memory(encoded, padding_mask(prompt.mask, encoded.scalar_type()));
+  T5Pass pass;
+  pass.memory = &memory;
+  pass.dropout = is_training() ? options_.dropout_rate : 0.0;
+  pass.hidden_states = trace != nullptr ? &trace->decoder_hidden_states : nullptr;
+  return decoder_->forward(embed(decoder_ids), pass);
+}
+
+at::Tensor T5LanguageModelImpl::logits(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace) {
+  return head(decode(prompt, decoder_ids, trace));
 }
 
 at::Tensor T5LanguageModelImpl::loss(const Prompt& prompt, const at::Tensor& labels) {
-  return next_token_loss(decode_labels(prompt, labels, nullptr, nullptr), labels,
+  return mean_token_loss(decode(prompt, decoder_inputs(labels), nullptr), labels,
                          [this](const at::Tensor& rows) { return head(rows); });
 }
 
 std::pair<std::unique_ptr<DecodingState>, at::Tensor> T5LanguageModelImpl::begin(const Prompt& prompt) {
-  auto state = std::make_unique<T5State>(options_.decoder_layers());
-  const at::Tensor encoded = encode(prompt);
-  state->cross_memory = decoder_->cross_memory(encoded);
-  state->encoder_mask = additive_padding(prompt.mask, encoded.scalar_type());
-  at::Tensor start = torch::full({prompt.embeds.size(0)}, options_.decoder_start_token_id, prompt.mask.options());
+  torch::NoGradGuard no_grad;
+  const at::Tensor encoded = encode(prompt, nullptr);
+  auto state = std::make_unique<T5State>();
+  const bool padded = prompt.mask.eq(0).any().item<bool>();
+  state->whole = decoder_->memory(encoded, padded ? padding_mask(prompt.mask, encoded.scalar_type()) : at::Tensor());
+  state->memory = state->whole;
+  state->caches.resize(decoder_->depth());
+  state->prompt_rows.resize(static_cast<std::size_t>(encoded.size(0)));
+  std::iota(state->prompt_rows.begin(), state->prompt_rows.end(), 0);
+  const at::Tensor start = at::full({encoded.size(0)}, options_.decoder_start_token_id, prompt.mask.options());
   at::Tensor next = step(*state, start);
   return {std::move(state), std::move(next)};
 }
 
 at::Tensor T5LanguageModelImpl::step(DecodingState& state, const at::Tensor& ids) {
-  auto& t5 = dynamic_cast<T5State&>(state);
-  const at::Tensor hidden =
-      decoder_->decode(shared_(ids.view({-1, 1})), t5.cache, t5.cross_memory, t5.encoder_mask, nullptr);
-  return head(hidden.select(1, 0));
+  torch::NoGradGuard no_grad;
+  auto* own = dynamic_cast<T5State*>(&state);
+  TORCH_CHECK(own != nullptr, "T5: the decoding state comes from another language model");
+  TORCH_CHECK(ids.dim() == 1 && ids.size(0) == static_cast<std::int64_t>(own->prompt_rows.size()),
+              "T5: expected one id for each of ", own->prompt_rows.size(), " rows, got ", ids.sizes());
+  T5Pass pass;
+  pass.memory = &own->memory;
+  pass.caches = &own->caches;
+  pass.dropout = is_training() ? options_.dropout_rate : 0.0;
+  const at::Tensor hidden = decoder_->forward(embed(ids.unsqueeze(1)), pass);
+  return at_least_float(head(hidden.squeeze(1)));
 }
 
 }  // namespace blip2

@@ -1,14 +1,34 @@
-#include "blip2/lm/t5_options.h"
-
 #include "blip2/core/error.h"
+#include "blip2/lm/t5.h"
 
 namespace blip2 {
+namespace {
 
-Activation T5Options::activation() const {
-  if (!dense_act_fn.empty()) return activation_from_name(dense_act_fn);
-  if (feed_forward_proj == "gated-gelu") return Activation::kGeluTanh;
-  return activation_from_name(is_gated() ? feed_forward_proj.substr(6) : feed_forward_proj);
+// Enough for every model that exists, and small enough that no product of two sizes overflows.
+constexpr std::int64_t kLargestSize = std::int64_t{1} << 24, kMostLayers = 1024;
+
+void follow_feed_forward(T5Options& options) {
+  const std::string& name = options.feed_forward_proj;
+  options.is_gated_act = name.rfind("gated-", 0) == 0;
+  options.dense_act_fn = name == "gated-gelu" ? "gelu_new" : name.substr(name.rfind('-') + 1);
 }
+
+T5Options flan(std::int64_t d_model, std::int64_t d_ff, std::int64_t heads) {
+  T5Options options;
+  options.d_model = d_model;
+  options.d_ff = d_ff;
+  options.num_heads = heads;
+  options.num_layers = 24;
+  options.feed_forward_proj = "gated-gelu";
+  options.is_gated_act = true;
+  options.dense_act_fn = "gelu";
+  options.bos_token_id = 1;
+  options.tie_word_embeddings = false;
+  options.scale_decoder_outputs = false;
+  return options;
+}
+
+}  // namespace
 
 void visit_fields(FieldVisitor& visitor, T5Options& options) {
   visitor.field("vocab_size", options.vocab_size);
@@ -23,50 +43,53 @@ void visit_fields(FieldVisitor& visitor, T5Options& options) {
   visitor.field("dropout_rate", options.dropout_rate);
   visitor.field("layer_norm_epsilon", options.layer_norm_epsilon);
   visitor.field("initializer_factor", options.initializer_factor);
+  const std::string feed_forward = options.feed_forward_proj;
   visitor.field("feed_forward_proj", options.feed_forward_proj);
+  if (options.feed_forward_proj != feed_forward) follow_feed_forward(options);
   visitor.field("dense_act_fn", options.dense_act_fn);
-  visitor.field("tie_word_embeddings", options.tie_word_embeddings);
-  bool scales = options.scales_output();
-  const bool before = scales;
-  visitor.field("scale_decoder_outputs", scales);
-  if (scales != before) options.scale_decoder_outputs = scales ? 1 : 0;
+  visitor.field("is_gated_act", options.is_gated_act);
   visitor.field("pad_token_id", options.pad_token_id);
-  visitor.field("bos_token_id", options.bos_token_id);
   visitor.field("eos_token_id", options.eos_token_id);
+  visitor.field("bos_token_id", options.bos_token_id);
   visitor.field("decoder_start_token_id", options.decoder_start_token_id);
+  const bool tied = options.tie_word_embeddings;
+  visitor.field("tie_word_embeddings", options.tie_word_embeddings);
+  if (options.tie_word_embeddings != tied) options.scale_decoder_outputs = options.tie_word_embeddings;
+  visitor.field("scale_decoder_outputs", options.scale_decoder_outputs);
 }
 
 void validate(const T5Options& options) {
   auto refuse = [](const std::string& what) { throw UserError("text_config: " + what); };
-  if (options.vocab_size < 1) refuse("vocab_size must be at least 1");
-  if (options.d_model < 1 || options.d_kv < 1 || options.d_ff < 1) refuse("d_model, d_kv and d_ff must be at least 1");
-  if (options.num_heads < 1) refuse("num_heads must be at least 1");
-  if (options.num_layers < 1 || options.decoder_layers() < 1) refuse("num_layers must be at least 1");
-  if (options.relative_attention_num_buckets < 4) refuse("relative_attention_num_buckets must be at least 4");
-  if (options.relative_attention_max_distance <= options.relative_attention_num_buckets / 2) {
-    refuse("relative_attention_max_distance must exceed half of relative_attention_num_buckets");
+  auto check_size = [&](const char* name, std::int64_t size, std::int64_t largest = kLargestSize) {
+    if (size < 1 || size > largest) {
+      refuse(std::string(name) + " " + std::to_string(size) + " must lie between 1 and " + std::to_string(largest));
+    }
+  };
+  check_size("vocab_size", options.vocab_size);
+  check_size("d_model", options.d_model);
+  check_size("d_kv", options.d_kv);
+  check_size("d_ff", options.d_ff);
+  check_size("num_heads", options.num_heads);
+  check_size("num_layers", options.num_layers, kMostLayers);
+  check_size("num_decoder_layers", options.decoder_layers(), kMostLayers);
+  const std::int64_t buckets = options.relative_attention_num_buckets;
+  if (buckets < 4 || buckets > kLargestSize || buckets % 2 != 0) {
+    refuse("relative_attention_num_buckets " + std::to_string(buckets) + " must be even and at least 4");
   }
-  options.activation();
+  if (options.relative_attention_max_distance <= buckets / 2 ||
+      options.relative_attention_max_distance > kLargestSize) {
+    refuse("relative_attention_max_distance " + std::to_string(options.relative_attention_max_distance) +
+           " must lie above half of relative_attention_num_buckets " + std::to_string(buckets));
+  }
+  if (!(options.dropout_rate >= 0 && options.dropout_rate < 1)) refuse("dropout_rate must lie in [0, 1)");
 }
 
 T5Options flan_t5_xl_options() {
-  T5Options options;
-  options.d_model = 2048;
-  options.d_ff = 5120;
-  options.num_layers = 24;
-  options.num_heads = 32;
-  options.feed_forward_proj = "gated-gelu";
-  options.dense_act_fn = "gelu";
-  options.tie_word_embeddings = false;
-  return options;
+  return flan(2048, 5120, 32);
 }
 
 T5Options flan_t5_xxl_options() {
-  T5Options options = flan_t5_xl_options();
-  options.d_model = 4096;
-  options.d_ff = 10240;
-  options.num_heads = 64;
-  return options;
+  return flan(4096, 10240, 64);
 }
 
 }  // namespace blip2

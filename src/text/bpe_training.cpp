@@ -1,4 +1,10 @@
+// Counts are kept up to date: a merge touches only the words that hold its pair. An entry of the queue whose count has
+// fallen since is put back with the true one.
 #include "blip2/text/bpe_training.h"
+
+#include <algorithm>
+#include <queue>
+#include <unordered_set>
 
 #include "blip2/core/error.h"
 
@@ -6,80 +12,129 @@ namespace blip2 {
 namespace {
 
 const std::vector<std::string> kSpecialTokens = {"<s>", "<pad>", "</s>", "<unk>"};
+constexpr std::int64_t kMaxSize = 1 << 24;
 
-struct Word {
-  std::vector<std::string> symbols;
+using Pair = std::pair<std::uint32_t, std::uint32_t>;
+
+std::uint64_t key_of(Pair pair) {
+  return std::uint64_t{pair.first} << 32 | pair.second;
+}
+
+struct Entry {
   std::int64_t count;
+  Pair pair;
+  /** The greatest entry is the next merge: the highest count, then the lower ids. */
+  bool operator<(const Entry& other) const { return count != other.count ? count < other.count : pair > other.pair; }
 };
-using Pair = std::pair<std::string, std::string>;
 
-std::vector<Word> count_words(const std::vector<std::string>& texts) {
-  std::map<std::string, std::int64_t> counts;
-  for (const auto& text : texts) {
-    for (const auto& word : byte_bpe_words(text)) ++counts[word];
-  }
-  std::vector<Word> words;
-  for (const auto& [text, count] : counts) {
-    Word word{{}, count};
-    for (const char byte : text) word.symbols.push_back(byte_characters()[static_cast<unsigned char>(byte)]);
-    words.push_back(std::move(word));
-  }
-  return words;
-}
-
-/** The most frequent pair and its count; the first in order among equals. */
-std::pair<Pair, std::int64_t> most_frequent_pair(const std::vector<Word>& words) {
-  std::map<Pair, std::int64_t> counts;
-  for (const auto& word : words) {
-    for (std::size_t i = 1; i < word.symbols.size(); ++i) counts[{word.symbols[i - 1], word.symbols[i]}] += word.count;
-  }
-  std::pair<Pair, std::int64_t> best{{}, 0};
-  for (const auto& [pair, count] : counts) {
-    if (count > best.second) best = {pair, count};
-  }
-  return best;
-}
-
-void merge(std::vector<Word>& words, const Pair& pair) {
-  for (auto& word : words) {
-    std::vector<std::string> merged;
-    for (std::size_t i = 0; i < word.symbols.size(); ++i) {
-      const bool hit =
-          i + 1 < word.symbols.size() && word.symbols[i] == pair.first && word.symbols[i + 1] == pair.second;
-      merged.push_back(hit ? pair.first + pair.second : word.symbols[i]);
-      if (hit) ++i;
+class PairCounts {
+ public:
+  PairCounts(const std::vector<std::string>& texts, const std::vector<std::uint32_t>& byte_ids) {
+    std::map<std::string, std::int64_t> counts;
+    for (const auto& text : texts) {
+      for (auto& word : byte_bpe_words(text)) ++counts[std::move(word)];
     }
-    word.symbols = std::move(merged);
+    for (const auto& [text, count] : counts) {
+      Word word{{}, count};
+      for (const char byte : text) word.symbols.push_back(byte_ids[static_cast<unsigned char>(byte)]);
+      words_.push_back(std::move(word));
+      count_pairs(words_.size() - 1, +1);
+    }
+    for (const auto& [key, count] : counts_) {
+      queue_.push({count, {static_cast<std::uint32_t>(key >> 32), static_cast<std::uint32_t>(key)}});
+    }
   }
-}
+
+  /** The most frequent pair that occurs at least twice. */
+  std::optional<Pair> next() {
+    while (!queue_.empty()) {
+      const Entry best = queue_.top();
+      queue_.pop();
+      const std::int64_t count = counts_[key_of(best.pair)];
+      if (count == best.count && count >= 2) return best.pair;
+      if (count >= 2 && count < best.count) queue_.push({count, best.pair});  // a rise has pushed its own entry
+    }
+    return std::nullopt;
+  }
+
+  void merge(Pair pair, std::uint32_t merged) {
+    const auto where = std::move(places_[key_of(pair)]);
+    places_.erase(key_of(pair));
+    std::unordered_set<std::uint64_t> risen;
+    for (const std::size_t index : where) {
+      count_pairs(index, -1);
+      auto& symbols = words_[index].symbols;
+      std::size_t out = 0;
+      for (std::size_t i = 0; i < symbols.size(); ++out) {
+        const bool hit = i + 1 < symbols.size() && Pair(symbols[i], symbols[i + 1]) == pair;
+        symbols[out] = hit ? merged : symbols[i];
+        i += hit ? 2 : 1;
+      }
+      symbols.resize(out);
+      count_pairs(index, +1);
+      for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
+        if (symbols[i] == merged || symbols[i + 1] == merged) risen.insert(key_of({symbols[i], symbols[i + 1]}));
+      }
+    }
+    for (const std::uint64_t key : risen) {
+      queue_.push({counts_[key], {static_cast<std::uint32_t>(key >> 32), static_cast<std::uint32_t>(key)}});
+    }
+  }
+
+ private:
+  struct Word {
+    std::vector<std::uint32_t> symbols;
+    std::int64_t count;
+  };
+
+  void count_pairs(std::size_t index, std::int64_t sign) {
+    const Word& word = words_[index];
+    for (std::size_t i = 0; i + 1 < word.symbols.size(); ++i) {
+      const std::uint64_t key = key_of({word.symbols[i], word.symbols[i + 1]});
+      counts_[key] += sign * word.count;
+      if (sign > 0) places_[key].insert(index);
+    }
+  }
+
+  std::vector<Word> words_;
+  std::unordered_map<std::uint64_t, std::int64_t> counts_;
+  std::unordered_map<std::uint64_t, std::unordered_set<std::size_t>> places_;
+  std::priority_queue<Entry> queue_;
+};
 
 }  // namespace
 
 ByteBpeVocabulary train_byte_bpe(const std::vector<std::string>& texts, std::int64_t size) {
-  ByteBpeVocabulary vocabulary;
-  auto add = [&](const std::string& token) {
-    vocabulary.ids.emplace(token, static_cast<std::int64_t>(vocabulary.ids.size()));
-  };
-  for (const auto& token : kSpecialTokens) add(token);
-  for (const auto& character : byte_characters()) add(character);
-  if (size < static_cast<std::int64_t>(vocabulary.ids.size())) {
-    throw UserError("a byte-level vocabulary needs at least " + std::to_string(vocabulary.ids.size()) +
-                    " tokens, got " + std::to_string(size));
+  std::vector<std::string> tokens = kSpecialTokens;
+  tokens.insert(tokens.end(), byte_characters().begin(), byte_characters().end());
+  std::sort(tokens.begin() + static_cast<std::ptrdiff_t>(kSpecialTokens.size()), tokens.end());
+  if (size < static_cast<std::int64_t>(tokens.size()) || size > kMaxSize) {
+    throw UserError("a byte-level vocabulary must have " + std::to_string(tokens.size()) + " to " +
+                    std::to_string(kMaxSize) + " tokens, got the size " + std::to_string(size));
   }
-  std::vector<Word> words = count_words(texts);
-  while (static_cast<std::int64_t>(vocabulary.ids.size()) < size) {
-    const auto [pair, count] = most_frequent_pair(words);
-    if (count < 2) break;
-    merge(words, pair);
-    vocabulary.merges.push_back(pair);
-    add(pair.first + pair.second);
+  ByteBpeVocabulary vocabulary;
+  for (std::size_t id = 0; id < tokens.size(); ++id) vocabulary.ids[tokens[id]] = static_cast<std::int64_t>(id);
+  std::vector<std::uint32_t> byte_ids;
+  for (const auto& character : byte_characters()) {
+    byte_ids.push_back(static_cast<std::uint32_t>(vocabulary.ids.at(character)));
+  }
+  PairCounts counts(texts, byte_ids);
+  while (static_cast<std::int64_t>(tokens.size()) < size) {
+    const auto pair = counts.next();
+    if (!pair) break;
+    vocabulary.merges.emplace_back(tokens[pair->first], tokens[pair->second]);
+    // Two merges may make the same token: "a" + "bc" and "ab" + "c".
+    const std::string token = tokens[pair->first] + tokens[pair->second];
+    const auto [found, is_new] = vocabulary.ids.emplace(token, static_cast<std::int64_t>(tokens.size()));
+    if (is_new) tokens.push_back(token);
+    counts.merge(*pair, static_cast<std::uint32_t>(found->second));
   }
   return vocabulary;
 }
 
 std::unique_ptr<Tokenizer> make_byte_bpe(ByteBpeVocabulary vocabulary) {
   ByteBpeOptions options;
-  for (const auto& token : kSpecialTokens) options.special_tokens[token] = vocabulary.ids.at(token);
+  for (const auto& token : kSpecialTokens) options.added_tokens.push_back({token, vocabulary.ids.at(token)});
   return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), options, "trained vocabulary");
 }
 

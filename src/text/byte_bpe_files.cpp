@@ -1,3 +1,5 @@
+// vocab.json, merges.txt and tokenizer_config.json of a byte-level BPE, in and out.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -6,28 +8,33 @@
 #include "blip2/core/error.h"
 #include "blip2/core/read_file.h"
 #include "blip2/text/byte_bpe.h"
+#include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {
 
 constexpr std::uint64_t kMaxFileBytes = 100'000'000;
+constexpr std::uint64_t kMaxIds = 1 << 24;
 
-}  // namespace
-
-ByteBpeVocabulary read_byte_bpe(const std::filesystem::path& folder) {
-  ByteBpeVocabulary vocabulary;
-  const auto vocab_file = folder / "vocab.json";
-  const nlohmann::json ids = load_json(vocab_file);
-  if (!ids.is_object()) throw UserError("'" + vocab_file.string() + "' must hold a JSON object of tokens and ids");
+void read_vocabulary(const std::filesystem::path& file, ByteBpeVocabulary& vocabulary) {
+  read_file(file, kMaxFileBytes);  // refuses a file too large to parse
+  const nlohmann::json ids = load_json(file);
+  if (!ids.is_object()) {
+    throw UserError("'" + file.string() + "' must hold a JSON object from tokens to ids, found " + ids.type_name());
+  }
+  if (ids.empty()) throw UserError("'" + file.string() + "' holds no tokens");
   for (const auto& [token, id] : ids.items()) {
-    if (!id.is_number_integer()) {
-      throw UserError("'" + vocab_file.string() + "': the id of token '" + token + "' must be an integer, found " +
-                      id.dump());
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= kMaxIds) {
+      throw UserError("'" + file.string() + "': the id of token " + in_quotes(token) +
+                      " must be an integer from 0 to " + std::to_string(kMaxIds - 1) + ", found " +
+                      in_quotes(id.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     }
     vocabulary.ids[token] = id.get<std::int64_t>();
   }
-  const auto merges_file = folder / "merges.txt";
-  const auto bytes = read_file(merges_file, kMaxFileBytes);
+}
+
+void read_merges(const std::filesystem::path& file, ByteBpeVocabulary& vocabulary) {
+  const auto bytes = read_file(file, kMaxFileBytes);
   std::istringstream stream(std::string(bytes.begin(), bytes.end()));
   std::size_t number = 0;
   for (std::string line; std::getline(stream, line);) {
@@ -37,35 +44,68 @@ ByteBpeVocabulary read_byte_bpe(const std::filesystem::path& folder) {
     const auto space = line.find(' ');
     if (space == std::string::npos || space == 0 || space + 1 == line.size() ||
         line.find(' ', space + 1) != std::string::npos) {
-      throw UserError("'" + merges_file.string() + "': line " + std::to_string(number) +
-                      " must hold two tokens with a space between, found '" + line + "'");
+      throw UserError("'" + file.string() + "': line " + std::to_string(number) +
+                      " must hold two tokens with a space between, found " + in_quotes(line));
     }
-    vocabulary.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
+    const std::pair tokens(line.substr(0, space), line.substr(space + 1));
+    for (const auto& token : {tokens.first, tokens.second, tokens.first + tokens.second}) {
+      if (vocabulary.ids.count(token) == 0) {
+        throw UserError("'" + file.string() + "': line " + std::to_string(number) + " needs the token " +
+                        in_quotes(token) + ", which vocab.json lacks");
+      }
+    }
+    vocabulary.merges.push_back(tokens);
   }
+}
+
+std::string make_config(const ByteBpeVocabulary& vocabulary, const ByteBpeOptions& options) {
+  const bool begins = !options.beginning.empty();
+  nlohmann::ordered_json config = {{"tokenizer_class", "GPT2Tokenizer"},
+                                   {"add_bos_token", begins},
+                                   {"add_prefix_space", options.add_prefix_space},
+                                   {"errors", "replace"}};
+  const std::string end = begins ? options.beginning : vocabulary.ids.count("</s>") != 0 ? "</s>" : "";
+  auto name = [&](const char* key, const std::string& token) {
+    config[key] = token.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(token);
+  };
+  name("bos_token", end);
+  name("eos_token", end);
+  name("unk_token", end);
+  name("pad_token", options.padding);
+  for (const auto& token : options.added_tokens) {
+    config["added_tokens_decoder"][std::to_string(token.id)] = {{"content", token.content}, {"lstrip", false},
+                                                                {"normalized", false},      {"rstrip", false},
+                                                                {"single_word", false},     {"special", token.special}};
+  }
+  return config.dump(2) + "\n";
+}
+
+}  // namespace
+
+ByteBpeVocabulary read_byte_bpe(const std::filesystem::path& folder) {
+  ByteBpeVocabulary vocabulary;
+  read_vocabulary(folder / "vocab.json", vocabulary);
+  read_merges(folder / "merges.txt", vocabulary);
   return vocabulary;
 }
 
-void write_byte_bpe(const ByteBpeVocabulary& vocabulary, const ByteBpeOptions& options,
-                    const std::filesystem::path& folder) {
-  nlohmann::ordered_json ids = nlohmann::ordered_json::object();
-  std::vector<std::string> tokens(vocabulary.ids.size());
-  for (const auto& [token, id] : vocabulary.ids) tokens.at(static_cast<std::size_t>(id)) = token;
-  for (std::size_t i = 0; i < tokens.size(); ++i) ids[tokens[i]] = i;
-  write_file_atomically(folder / "vocab.json", ids.dump());
+void write_byte_bpe(const ByteBpeVocabulary& vocabulary, const std::filesystem::path& folder,
+                    const ByteBpeOptions& options) {
+  std::vector<std::pair<std::int64_t, std::string>> tokens;
+  for (const auto& [token, id] : vocabulary.ids) tokens.emplace_back(id, token);
+  std::sort(tokens.begin(), tokens.end());
+  // Written by hand, as an ordered JSON object searches all its keys for every new one.
+  std::string ids;
+  for (const auto& [id, token] : tokens) {
+    ids += (ids.empty() ? "{" : ", ") + nlohmann::json(token).dump() + ": " + std::to_string(id);
+  }
+  write_file_atomically(folder / "vocab.json", ids + "}");
   std::string merges = "#version: 0.2\n";
   for (const auto& [left, right] : vocabulary.merges) merges += left + " " + right + "\n";
   write_file_atomically(folder / "merges.txt", merges);
-  nlohmann::ordered_json config = {{"tokenizer_class", "GPT2Tokenizer"},
-                                   {"add_bos_token", !options.beginning.empty()},
-                                   {"bos_token", options.beginning.empty() ? "</s>" : options.beginning},
-                                   {"eos_token", "</s>"},
-                                   {"unk_token", "</s>"},
-                                   {"pad_token", options.padding}};
-  for (const auto& [content, id] : options.special_tokens) {
-    config["added_tokens_decoder"][std::to_string(id)] = {
-        {"content", content}, {"special", true}, {"normalized", false}};
-  }
-  write_file_atomically(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  auto companions = options.companions;
+  companions.try_emplace("tokenizer_config.json", make_config(vocabulary, options));
+  for (const auto& [name, bytes] : companions) write_file_atomically(folder / name, bytes);
 }
 
 }  // namespace blip2

@@ -1,3 +1,5 @@
+#include <array>
+
 #include "blip2/text/byte_bpe.h"
 #include "text/unicode.h"
 
@@ -70,6 +72,25 @@ const std::vector<std::string>& byte_characters() {
     return result;
   }();
   return characters;
+}
+
+std::string byte_bpe_token_bytes(const std::string& token) {
+  constexpr UChar32 kHighest = 0x143;
+  static const auto byte_of = [] {
+    std::array<int, kHighest + 1> result;
+    result.fill(-1);
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      result[static_cast<std::size_t>(code_points(byte_characters()[byte])[0])] = static_cast<int>(byte);
+    }
+    return result;
+  }();
+  std::string bytes;
+  for (const UChar32 c : code_points(token)) {
+    const int byte = c <= kHighest ? byte_of[static_cast<std::size_t>(c)] : -1;
+    if (byte < 0) return token;
+    bytes += static_cast<char>(byte);
+  }
+  return bytes;
 }
 
 }  // namespace blip2

@@ -1,74 +1,97 @@
 #include "blip2/text/load_tokenizer.h"
 
-#include <nlohmann/json.hpp>
-
-#include "blip2/core/config.h"
 #include "blip2/core/error.h"
 #include "blip2/text/byte_bpe.h"
 #include "blip2/text/sentencepiece.h"
 #include "blip2/text/wordpiece.h"
+#include "core/in_quotes.h"
+#include "text/tokenizer_files.h"
 
 namespace blip2 {
 namespace {
 
-nlohmann::json optional_json(const std::filesystem::path& file) {
-  return std::filesystem::exists(file) ? load_json(file) : nlohmann::json::object();
-}
+const std::string kDecoderToken = "[DEC]";
 
-/** A special token is a string, or in some files an object with its "content". */
-std::string content(const nlohmann::json& config, const std::string& key, const std::string& otherwise) {
-  const auto found = config.find(key);
-  if (found == config.end()) return otherwise;
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_object() && found->contains("content") && (*found)["content"].is_string()) return (*found)["content"];
-  return otherwise;
-}
-
-/** Tokens beside the vocabulary: content and id. */
-std::map<std::string, std::int64_t> added_tokens(const std::filesystem::path& folder, const nlohmann::json& config) {
-  std::map<std::string, std::int64_t> result;
-  const nlohmann::json added = optional_json(folder / "added_tokens.json");
-  for (const auto& [token, id] : added.items()) {
-    if (id.is_number_integer()) result[token] = id.get<std::int64_t>();
+/** Tokens that the vocabulary lacks get the next ids, so the files' ids must say the same. */
+std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder) {
+  const TokenizerFiles files = read_tokenizer_files(folder);
+  WordPieceOptions options;
+  options.lowercase = files.do_lower_case.value_or(options.lowercase);
+  options.added_tokens.clear();
+  const WordPieceTokenizer plain(folder / "vocab.txt", options);
+  std::int64_t next = plain.vocabulary_size();
+  bool decoder_listed = false;
+  for (const auto& token : files.added_tokens) decoder_listed = decoder_listed || token.content == kDecoderToken;
+  auto add = [&](const std::string& token) {
+    if (!plain.find(token)) ++next;
+    options.added_tokens.push_back(token);
+  };
+  for (const auto& token : files.added_tokens) {
+    const bool is_new = !plain.find(token.content);
+    if (is_new && token.id == next + 1 && !decoder_listed) {  // "<image>" behind a [DEC] that no file names
+      add(kDecoderToken);
+      decoder_listed = true;
+    }
+    if (is_new && token.id != next) {
+      throw UserError("'" + folder.string() + "': the added token " + in_quotes(token.content) + " has the id " +
+                      std::to_string(token.id) + ", expected " + std::to_string(next) +
+                      ", the first one behind vocab.txt");
+    }
+    add(token.content);
   }
-  const auto decoder = config.find("added_tokens_decoder");
-  if (decoder == config.end() || !decoder->is_object()) return result;
-  for (const auto& [id, token] : decoder->items()) {
-    const bool numeric = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
-    if (numeric && token.is_object()) result[content(nlohmann::json{{"t", token}}, "t", "")] = std::stoll(id);
-  }
-  result.erase("");
-  return result;
+  if (!decoder_listed) add(kDecoderToken);
+  return std::make_unique<WordPieceTokenizer>(folder / "vocab.txt", options);
 }
 
 std::unique_ptr<Tokenizer> load_byte_bpe(const std::filesystem::path& folder) {
+  TokenizerFiles files = read_tokenizer_files(folder);
   ByteBpeVocabulary vocabulary = read_byte_bpe(folder);
-  const nlohmann::json config = optional_json(folder / "tokenizer_config.json");
+  auto known = [&](const std::string& token) {
+    for (const auto& added : files.added_tokens) {
+      if (added.content == token) return true;
+    }
+    return vocabulary.ids.count(token) != 0;
+  };
   ByteBpeOptions options;
-  options.special_tokens = added_tokens(folder, config);
-  const std::string beginning = content(config, "bos_token", "</s>");
-  const auto adds = config.find("add_bos_token");
-  const bool wanted = adds == config.end() || !adds->is_boolean() || adds->get<bool>();
-  const bool known = vocabulary.ids.count(beginning) != 0 || options.special_tokens.count(beginning) != 0;
-  options.beginning = wanted && known ? beginning : "";
-  options.padding = content(config, "pad_token", "<pad>");
-  for (const auto& token : {beginning, options.padding, content(config, "eos_token", "</s>")}) {
+  const std::string beginning = files.name("bos_token", "</s>");
+  // A folder that says nothing is OPT's when its first token is OPT's; GPT-2 itself begins a text with nothing.
+  const bool begins = files.add_bos_token.value_or(beginning == "</s>" && known(beginning));
+  options.beginning = begins ? beginning : "";
+  options.padding = files.name("pad_token", known("<pad>") ? "<pad>" : "");
+  options.add_prefix_space = files.add_prefix_space.value_or(false);
+  options.added_tokens = std::move(files.added_tokens);
+  for (const auto& [key, token] : files.names) {
     const auto found = vocabulary.ids.find(token);
-    if (found != vocabulary.ids.end()) options.special_tokens.emplace(token, found->second);
+    if (found != vocabulary.ids.end()) options.added_tokens.push_back({token, found->second});
   }
+  options.companions = std::move(files.companions);
   return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), options, folder.string());
+}
+
+std::unique_ptr<Tokenizer> load_t5(const std::filesystem::path& folder) {
+  TokenizerFiles files = read_tokenizer_files(folder);
+  T5TokenizerOptions options;
+  options.extra_ids = files.extra_ids.value_or(options.extra_ids);
+  options.trailing_space_is_token = files.trailing_space_is_token;
+  options.added_tokens = std::move(files.added_tokens);
+  options.companions = std::move(files.companions);
+  return std::make_unique<T5Tokenizer>(folder / "spiece.model", options);
 }
 
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
-  if (has("vocab.txt")) return std::make_unique<WordPieceTokenizer>(folder / "vocab.txt");
-  if (has("vocab.json") && has("merges.txt")) return load_byte_bpe(folder);
-  if (has("spiece.model")) {
-    const nlohmann::json config = optional_json(folder / "tokenizer_config.json");
-    return std::make_unique<T5Tokenizer>(folder / "spiece.model", added_tokens(folder, config));
+  auto has = [&](const char* name) {
+    std::error_code ignored;
+    return std::filesystem::exists(folder / name, ignored);
+  };
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    throw UserError("no tokenizer in '" + folder.string() + "': there is no such folder");
   }
+  if (has("vocab.txt")) return load_wordpiece(folder);
+  if (has("vocab.json") && has("merges.txt")) return load_byte_bpe(folder);
+  if (has("spiece.model")) return load_t5(folder);
   throw UserError("no tokenizer in '" + folder.string() +
                   "': looked for vocab.txt (WordPiece), vocab.json with merges.txt (OPT) and spiece.model (T5)");
 }

@@ -1,5 +1,5 @@
-// Keys and values of a decoder that grows by one token a step. Memory is taken in chunks and filled in place, so that a
-// step costs its own token and not a copy of all earlier ones.
+// Self-attention keys and values of sequences that are being decoded. The buffers have room ahead, so that a step
+// writes one position and copies nothing else; what attention reads is a view.
 #pragma once
 
 #include <cstdint>
@@ -9,25 +9,29 @@
 
 namespace blip2 {
 
-class KvCache {
+/** The cache of one layer; rows are sequences. Not for recording gradients: it writes in place. */
+class KeyValueCache {
  public:
-  explicit KvCache(std::int64_t layers) : layers_(static_cast<std::size_t>(layers)) {}
+  /**
+   * Puts keys and values [R, heads, T, head_dim] behind what is there and returns all of it, [R, heads, length,
+   * head_dim] as views that the next append or reorder invalidates. Throws (TORCH_CHECK) when rows, heads or widths
+   * differ.
+   */
+  KeyValue append(const KeyValue& added);
 
-  /** Appends keys and values [R, heads, T, head_dim] to a layer and returns everything that it now holds. */
-  KeyValue append(std::size_t layer, const KeyValue& added);
-
-  /** Row r becomes what row rows[r] was; `rows` int64 [R'] may repeat rows or drop some. */
+  /** Row r becomes what row rows[r] was; `rows` int64 [R'] on the cache's device. */
   void reorder(const at::Tensor& rows);
 
-  /** Positions held by each layer (the same for all between steps). */
-  std::int64_t length() const { return layers_.empty() ? 0 : layers_.front().length; }
+  std::int64_t length() const { return length_; }
 
  private:
-  struct Layer {
-    KeyValue storage;  // [R, heads, capacity, head_dim]
-    std::int64_t length = 0;
-  };
-  std::vector<Layer> layers_;
+  void grow(std::int64_t capacity, const KeyValue& like);
+
+  KeyValue buffer_;  // [R, heads, capacity, head_dim]; undefined while empty
+  std::int64_t length_ = 0;
 };
+
+/** Reorders the cache of every layer. */
+void reorder(std::vector<KeyValueCache>& caches, const at::Tensor& rows);
 
 }  // namespace blip2

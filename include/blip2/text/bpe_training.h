@@ -1,4 +1,5 @@
-// Learning a byte-level BPE from text, for a language model that is trained from scratch.
+// Learning a byte-level BPE from text, for a language model that is trained from scratch. The same texts give the same
+// files, byte for byte, on every machine.
 #pragma once
 
 #include <memory>
@@ -8,9 +9,9 @@
 namespace blip2 {
 
 /**
- * OPT's layout: <s> 0, <pad> 1, </s> 2, <unk> 3, the 256 bytes, then merges of the most frequent pair within GPT-2's
- * words until `size` tokens are reached or no pair occurs twice. Equal counts: the pair that sorts first. Throws
- * UserError when `size` has no room for the bytes.
+ * OPT's layout: <s> 0, <pad> 1, </s> 2, <unk> 3, the 256 bytes in the order of their characters, then merges of the
+ * most frequent pair within GPT-2's words until `size` tokens are reached or no pair occurs twice. Equal counts: the
+ * lower left id, then the lower right id. Throws UserError when `size` is below 260 or above 16,777,216.
  */
 ByteBpeVocabulary train_byte_bpe(const std::vector<std::string>& texts, std::int64_t size);
 

@@ -1,11 +1,14 @@
 // GPT-2's byte-level BPE as OPT uses it (Hugging Face 6.2): text is cut into words, words into bytes, bytes are written
-// as printable characters and merged by rank. Nothing is unknown and every text comes back byte for byte.
+// as printable characters and merged by rank. Nothing is unknown and every text comes back byte for byte. Surprise: OPT
+// begins a text with "</s>" and ends it with nothing; BLIP-2 ends captions with a newline, U+010A in the vocabulary.
 #pragma once
 
+#include <array>
 #include <map>
 #include <unordered_map>
 #include <utility>
 
+#include "blip2/text/added_tokens.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
@@ -16,23 +19,38 @@ struct ByteBpeVocabulary {
   std::vector<std::pair<std::string, std::string>> merges;
 };
 
+/** The defaults are OPT's; GPT-2 itself begins with nothing and has no padding. */
 struct ByteBpeOptions {
-  /** Token in front of every text (OPT: "</s>"); empty: none. */
+  /** Token in front of every text; empty: none. */
   std::string beginning = "</s>";
+  /** Empty: padding_id() is refused. */
   std::string padding = "<pad>";
-  /** Taken as they are where the text holds them, and skipped by decode: content and id. */
-  std::map<std::string, std::int64_t> special_tokens;
+  /** A stretch of text that does not begin with a space gets one. */
+  bool add_prefix_space = false;
+  /** Beside the two above, e.g. {"<image>", 50265}; an id counts only where the vocabulary lacks the content. */
+  std::vector<AddedToken> added_tokens;
+  /** File name and bytes that `save` writes beside the vocabulary; without a tokenizer_config.json it makes one. */
+  std::map<std::string, std::string> companions;
 };
 
-/** The words that merges stay within: GPT-2's pattern, leftmost alternative first, spaces kept with the word behind. */
+/**
+ * The words that merges stay within: GPT-2's pattern, leftmost alternative first, a space kept with the word behind.
+ * Together they are the text, where invalid UTF-8 became U+FFFD.
+ */
 std::vector<std::string> byte_bpe_words(const std::string& text);
 
-/** The printable character that stands for a byte, and back. */
+/** The printable characters that stand for the 256 bytes. */
 const std::vector<std::string>& byte_characters();
+
+/** The bytes that a token's characters stand for; a token with another character stands for itself. */
+std::string byte_bpe_token_bytes(const std::string& token);
 
 class ByteBpeTokenizer final : public Tokenizer {
  public:
-  /** Throws UserError naming `source` when ids have gaps or a merge names unknown tokens. */
+  /**
+   * Throws UserError naming `source` when ids have gaps, are negative or double, when a byte, the beginning or the
+   * padding token is missing, or when a merge needs a token that the vocabulary lacks.
+   */
   ByteBpeTokenizer(ByteBpeVocabulary vocabulary, const ByteBpeOptions& options, const std::string& source);
 
   std::vector<std::int64_t> encode(const std::string& text, bool add_special_tokens = true) const override;
@@ -40,29 +58,39 @@ class ByteBpeTokenizer final : public Tokenizer {
   std::int64_t vocabulary_size() const override { return static_cast<std::int64_t>(tokens_.size()); }
   std::string token(std::int64_t id) const override;
   std::optional<std::int64_t> find(const std::string& token) const override;
-  std::int64_t padding_id() const override { return padding_id_; }
+  std::int64_t padding_id() const override;
   std::int64_t prefix_length() const override { return beginning_id_ ? 1 : 0; }
   std::int64_t suffix_length() const override { return 0; }
   void save(const std::filesystem::path& folder) const override;
 
  private:
+  struct Merge {
+    std::size_t rank;
+    std::int64_t id;
+  };
+  void read_ids(const std::string& source);
+  void read_merges(const std::string& source);
+  const Merge* find_merge(std::int64_t left, std::int64_t right) const;
   void encode_word(const std::string& word, std::vector<std::int64_t>& ids) const;
 
   ByteBpeVocabulary vocabulary_;
   ByteBpeOptions options_;
+  AddedTokens added_tokens_;
   std::vector<std::string> tokens_;
   std::unordered_map<std::string, std::int64_t> ids_;
-  /** (left id, right id) -> (rank, merged id). */
-  std::map<std::pair<std::int64_t, std::int64_t>, std::pair<std::size_t, std::int64_t>> merges_;
-  std::optional<std::int64_t> beginning_id_;
-  std::int64_t padding_id_ = 0;
+  std::array<std::int64_t, 256> byte_ids_{};
+  std::unordered_map<std::uint64_t, Merge> merges_;  // by both ids
+  std::optional<std::int64_t> beginning_id_, padding_id_;
 };
 
 /** Reads vocab.json and merges.txt. Throws UserError naming file and rule. */
 ByteBpeVocabulary read_byte_bpe(const std::filesystem::path& folder);
 
-/** Writes vocab.json, merges.txt and a tokenizer_config.json. Throws WorldError. */
-void write_byte_bpe(const ByteBpeVocabulary& vocabulary, const ByteBpeOptions& options,
-                    const std::filesystem::path& folder);
+/**
+ * Writes vocab.json, merges.txt and the companions, each atomically; the ids must be 0, 1, ... Without a companion
+ * tokenizer_config.json one is made from the options. Throws WorldError.
+ */
+void write_byte_bpe(const ByteBpeVocabulary& vocabulary, const std::filesystem::path& folder,
+                    const ByteBpeOptions& options = {});
 
 }  // namespace blip2

@@ -1,4 +1,5 @@
-// The tokenizer of a model folder, told by the files that lie in it.
+// The tokenizer of a model folder, told by the files that lie in it: a Hugging Face folder, a converted LAVIS model or
+// one of our own.
 #pragma once
 
 #include <filesystem>
@@ -9,9 +10,11 @@
 namespace blip2 {
 
 /**
- * vocab.txt: WordPiece with [DEC] added. vocab.json and merges.txt: byte-level BPE, with `</s>` in front unless
- * tokenizer_config.json says otherwise. spiece.model: SentencePiece as T5 uses it. Added tokens come from
- * tokenizer_config.json and added_tokens.json. Throws UserError that names the folder and what was looked for.
+ * vocab.txt: WordPiece with [DEC] added. vocab.json and merges.txt: byte-level BPE, with `</s>` in front where the
+ * vocabulary has it and tokenizer_config.json says nothing else. spiece.model: SentencePiece as T5 uses it. Names,
+ * flags and added tokens come from tokenizer.json, tokenizer_config.json, added_tokens.json and
+ * special_tokens_map.json, each where present (Hugging Face 6.0). Throws UserError that names the folder and what was
+ * looked for.
  */
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 

@@ -1,10 +1,14 @@
 // T5's SentencePiece (Hugging Face 6.3) through the sentencepiece library: the model file's pieces, one hundred
-// <extra_id_*> behind them in falling order, </s> behind every text.
+// <extra_id_*> behind them in falling order, </s> behind every text. Ids are those of a BLIP-2 folder's tokenizer.json
+// with `trailing_space_is_token`, those of Hugging Face's T5 class without. Both may differ from ours only where a
+// letter carries combining marks that the model's table composes in part: the library normalises the longest known
+// sequence of bytes, Hugging Face goes by grapheme cluster.
 #pragma once
 
 #include <map>
 #include <memory>
 
+#include "blip2/text/added_tokens.h"
 #include "blip2/text/tokenizer.h"
 
 namespace sentencepiece {
@@ -13,28 +17,51 @@ class SentencePieceProcessor;
 
 namespace blip2 {
 
+struct T5TokenizerOptions {
+  /** Number of sentinels; <extra_id_0> has the highest id. */
+  std::int64_t extra_ids = 100;
+  /**
+   * White space at the end of a text or before an added token becomes the token U+2581, as the tokenizer.json of
+   * BLIP-2 folders has it; T5's own class drops it.
+   */
+  bool trailing_space_is_token = false;
+  /** Beside <pad>, </s>, <unk> and the sentinels, e.g. {"<image>", 32100}. */
+  std::vector<AddedToken> added_tokens;
+  /** File name and bytes that `save` writes beside the model; without a tokenizer_config.json it makes one. */
+  std::map<std::string, std::string> companions;
+};
+
 class T5Tokenizer final : public Tokenizer {
  public:
-  /** `added_tokens`: content and id of tokens beside the file's and the <extra_id_*>. Throws UserError. */
-  explicit T5Tokenizer(const std::filesystem::path& model,
-                       const std::map<std::string, std::int64_t>& added_tokens = {});
+  /**
+   * Reads spiece.model. Throws UserError when it is no model or has no </s>, or when the ids of the added tokens are
+   * taken or leave gaps behind the pieces and sentinels.
+   */
+  explicit T5Tokenizer(const std::filesystem::path& model, const T5TokenizerOptions& options = {});
   ~T5Tokenizer() override;
 
   std::vector<std::int64_t> encode(const std::string& text, bool add_special_tokens = true) const override;
   std::string decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens = true) const override;
-  std::int64_t vocabulary_size() const override { return size_; }
+  std::int64_t vocabulary_size() const override { return static_cast<std::int64_t>(tokens_.size()); }
   std::string token(std::int64_t id) const override;
   std::optional<std::int64_t> find(const std::string& token) const override;
-  std::int64_t padding_id() const override { return padding_id_; }
+  std::int64_t padding_id() const override;
   std::int64_t prefix_length() const override { return 0; }
   std::int64_t suffix_length() const override { return 1; }
   void save(const std::filesystem::path& folder) const override;
 
  private:
+  void add_tokens(const std::string& source);
+  void encode_piece(std::string_view text, std::vector<std::int64_t>& ids) const;
+  bool ends_in_space(std::string_view text) const;
+  std::string make_config() const;
+
+  T5TokenizerOptions options_;
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
-  std::map<std::string, std::int64_t> special_tokens_;  // matched in the text before it is cut into pieces
-  std::map<std::int64_t, std::string> special_names_;
-  std::int64_t size_ = 0, padding_id_ = 0, end_id_ = 1;
+  AddedTokens added_tokens_;
+  std::vector<std::string> tokens_;
+  std::int64_t end_id_ = 1, space_id_ = 0;
+  std::optional<std::int64_t> padding_id_;
 };
 
 }  // namespace blip2

@@ -1,0 +1,66 @@
+#include "lm/layers.h"
+
+#include <torch/torch.h>
+
+namespace blip2 {
+
+torch::nn::Module& add_child(torch::nn::Module& parent, const std::string& name) {
+  return *parent.register_module(name, std::make_shared<torch::nn::Module>(name));
+}
+
+at::Tensor add_parameter(torch::nn::Module& owner, const std::string& name, at::IntArrayRef sizes,
+                         const Filling& filling, const WeightOptions& weights) {
+  at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(weights.dtype).device(weights.device));
+  if (weights.initialize) {
+    if (filling.deviation > 0) {
+      tensor.normal_(filling.mean, filling.deviation);
+    } else {
+      tensor.fill_(filling.mean);
+    }
+  }
+  return owner.register_parameter(name, std::move(tensor));
+}
+
+at::Tensor Projection::operator()(const at::Tensor& x) const {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
+
+Projection add_projection(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out,
+                          bool bias, double deviation, const WeightOptions& weights) {
+  auto& child = add_child(parent, name);
+  Projection projection;
+  projection.weight = add_parameter(child, "weight", {out, in}, {0, deviation}, weights);
+  if (bias) projection.bias = add_parameter(child, "bias", {out}, {}, weights);
+  return projection;
+}
+
+at::Tensor add_table(torch::nn::Module& parent, const std::string& name, std::int64_t rows, std::int64_t width,
+                     double deviation, const WeightOptions& weights) {
+  return add_parameter(add_child(parent, name), "weight", {rows, width}, {0, deviation}, weights);
+}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, {width}, weight, bias, eps);
+}
+
+LayerNorm add_layer_norm(torch::nn::Module& parent, const std::string& name, std::int64_t width, double eps,
+                         bool affine, const WeightOptions& weights) {
+  LayerNorm norm{width, eps, {}, {}};
+  if (affine) {
+    auto& child = add_child(parent, name);
+    norm.weight = add_parameter(child, "weight", {width}, {1, 0}, weights);
+    norm.bias = add_parameter(child, "bias", {width}, {0, 0}, weights);
+  }
+  return norm;
+}
+
+at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
+  return at::rms_norm(x, weight.sizes(), weight, eps);
+}
+
+RmsNorm add_rms_norm(torch::nn::Module& parent, const std::string& name, std::int64_t width, double eps,
+                     double initial_weight, const WeightOptions& weights) {
+  return {eps, add_parameter(add_child(parent, name), "weight", {width}, {initial_weight, 0}, weights)};
+}
+
+}  // namespace blip2

@@ -1,0 +1,63 @@
+// Linear layers, norms and tables whose weights are plain tensors, registered in bare modules under the names that
+// Hugging Face gives them. torch::nn::Linear would fill its weights with random numbers (kaiming) in float32 on the CPU
+// whatever comes next; these follow WeightOptions.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <memory>
+#include <string>
+
+#include "blip2/lm/weight_options.h"
+
+namespace blip2 {
+
+/** What a new parameter holds: normal numbers, or the mean alone when the deviation is 0. */
+struct Filling {
+  double mean = 0;
+  double deviation = 0;
+};
+
+/** A bare module `name` below `parent`. */
+torch::nn::Module& add_child(torch::nn::Module& parent, const std::string& name);
+
+/** A new parameter `name` of `owner`. */
+at::Tensor add_parameter(torch::nn::Module& owner, const std::string& name, at::IntArrayRef sizes,
+                         const Filling& filling, const WeightOptions& weights);
+
+/** x W^T + b; the bias may be undefined. */
+struct Projection {
+  at::Tensor weight, bias;
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+/** `parent.name.weight` [out, in] of the given deviation and, on request, `parent.name.bias` of zeros. */
+Projection add_projection(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out,
+                          bool bias, double deviation, const WeightOptions& weights);
+
+/** A table `parent.name.weight` [rows, width] of the given deviation. */
+at::Tensor add_table(torch::nn::Module& parent, const std::string& name, std::int64_t rows, std::int64_t width,
+                     double deviation, const WeightOptions& weights);
+
+/** (x - mean) / sqrt(variance + eps) * weight + bias; weight and bias may be undefined. */
+struct LayerNorm {
+  std::int64_t width = 0;
+  double eps = 1e-5;
+  at::Tensor weight, bias;
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+LayerNorm add_layer_norm(torch::nn::Module& parent, const std::string& name, std::int64_t width, double eps,
+                         bool affine, const WeightOptions& weights);
+
+/** x / sqrt(mean(x^2) + eps) * weight. */
+struct RmsNorm {
+  double eps = 1e-6;
+  at::Tensor weight;
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+RmsNorm add_rms_norm(torch::nn::Module& parent, const std::string& name, std::int64_t width, double eps,
+                     double initial_weight, const WeightOptions& weights);
+
+}  // namespace blip2

@@ -1,0 +1,53 @@
+#include "lm/opt_layer.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+namespace blip2 {
+
+namespace {
+constexpr double kEps = 1e-5;  // not configurable in OPT
+}
+
+OptLayer::OptLayer(torch::nn::Module& parent, const std::string& name, const OptOptions& options,
+                   const WeightOptions& weights)
+    : norm_before_(options.do_layer_norm_before),
+      heads_(options.num_attention_heads),
+      scale_(1.0 / std::sqrt(static_cast<double>(options.hidden_size / options.num_attention_heads))),
+      dropout_(options.dropout),
+      attention_dropout_(options.attention_dropout),
+      activation_(activation_from_name(options.activation_function)) {
+  const std::int64_t width = options.hidden_size;
+  const bool affine = options.layer_norm_elementwise_affine;
+  auto& layer = add_child(parent, name);
+  auto add = [&](torch::nn::Module& owner, const char* part, std::int64_t in, std::int64_t out) {
+    return add_projection(owner, part, in, out, options.enable_bias, options.init_std, weights);
+  };
+  auto& self_attention = add_child(layer, "self_attn");
+  key_ = add(self_attention, "k_proj", width, width);
+  value_ = add(self_attention, "v_proj", width, width);
+  query_ = add(self_attention, "q_proj", width, width);
+  out_ = add(self_attention, "out_proj", width, width);
+  self_attention_norm_ = add_layer_norm(layer, "self_attn_layer_norm", width, kEps, affine, weights);
+  fc1_ = add(layer, "fc1", width, options.ffn_dim);
+  fc2_ = add(layer, "fc2", options.ffn_dim, width);
+  final_norm_ = add_layer_norm(layer, "final_layer_norm", width, kEps, affine, weights);
+}
+
+at::Tensor OptLayer::forward(const at::Tensor& input, const at::Tensor& mask, KeyValueCache* cache,
+                             bool training) const {
+  at::Tensor x = norm_before_ ? self_attention_norm_(input) : input;
+  KeyValue memory{split_heads(key_(x), heads_), split_heads(value_(x), heads_)};
+  if (cache != nullptr) memory = cache->append(memory);
+  const at::Tensor context =
+      attention(split_heads(query_(x), heads_), memory, mask, scale_, training ? attention_dropout_ : 0.0);
+  x = input + at::dropout(out_(merge_heads(context)), dropout_, training);
+  if (!norm_before_) x = self_attention_norm_(x);
+
+  const at::Tensor inner = activate(fc1_(norm_before_ ? final_norm_(x) : x), activation_);
+  x = x + at::dropout(fc2_(inner), dropout_, training);
+  return norm_before_ ? x : final_norm_(x);
+}
+
+}  // namespace blip2

@@ -1,0 +1,32 @@
+// One layer of OPT (Hugging Face spec 3.5): x + attention(LN(x)), then x + fc2(relu(fc1(LN(x)))); OPT-350m norms after
+// the sums instead.
+#pragma once
+
+#include "blip2/lm/kv_cache.h"
+#include "blip2/lm/opt.h"
+#include "blip2/nn/activation.h"
+#include "lm/layers.h"
+
+namespace blip2 {
+
+class OptLayer {
+ public:
+  /** Registers the layer's weights below `parent.name`. */
+  OptLayer(torch::nn::Module& parent, const std::string& name, const OptOptions& options, const WeightOptions& weights);
+
+  /**
+   * [R, T, hidden_size] -> the same shape. With a cache, the keys and values go behind what it holds and all of them
+   * are attended to; the mask is additive and broadcasts to [R, heads, T, S].
+   */
+  at::Tensor forward(const at::Tensor& input, const at::Tensor& mask, KeyValueCache* cache, bool training) const;
+
+ private:
+  bool norm_before_;
+  std::int64_t heads_;
+  double scale_, dropout_, attention_dropout_;
+  Activation activation_;
+  Projection query_, key_, value_, out_, fc1_, fc2_;
+  LayerNorm self_attention_norm_, final_norm_;
+};
+
+}  // namespace blip2
