@@ -25,8 +25,8 @@ TinyWorld& world() {
 json long_config() {
   world().vocabulary();
   json config = world().stage1_config();
-  config["train"]["steps"] = 40;
-  config["train"]["checkpoint_every"] = 2;
+  config["train"]["steps"] = 80;
+  config["train"]["checkpoint_every"] = 3;
   config["train"]["keep_checkpoints"] = 1;
   return config;
 }
@@ -50,6 +50,11 @@ void expect_same_end(const std::string& output) {
   EXPECT_THAT(files_below(output), Each(Not(HasSubstr(".previous"))));
 }
 
+std::string new_folder(const std::string& name) {
+  std::filesystem::remove_all(world().file(name));
+  return world().file(name);
+}
+
 /** Waits until the log has so many whole lines. */
 void wait_for_lines(const std::string& output, std::size_t lines, RunningProgram& program) {
   for (std::size_t seen = 0; seen < lines && program.running();) {
@@ -65,7 +70,7 @@ TEST(ProgramInterruption, KilledTwiceAtRandomMomentsARunEndsWithTheSameBytes) {
   const auto seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
-  const std::string output = world().file("killed");
+  const std::string output = new_folder("killed");
   for (const std::size_t line : {2 + random() % 12, 16 + random() % 12}) {
     RunningProgram program("train_stage1", world().arguments(long_config(), output));
     wait_for_lines(output, line, program);
@@ -79,7 +84,7 @@ TEST(ProgramInterruption, KilledTwiceAtRandomMomentsARunEndsWithTheSameBytes) {
 }
 
 TEST(ProgramInterruption, CtrlCSavesTheRunAndTheSameCommandGoesOn) {
-  const std::string output = world().file("interrupted");
+  const std::string output = new_folder("interrupted");
   for (const int signal : {SIGINT, SIGTERM}) {
     json config = long_config();
     config["train"]["checkpoint_every"] = 0;  // the checkpoint is the signal's
@@ -90,15 +95,15 @@ TEST(ProgramInterruption, CtrlCSavesTheRunAndTheSameCommandGoesOn) {
     ASSERT_EQ(outcome.exit_code, 130) << outcome.error;
     EXPECT_THAT(outcome.error, HasSubstr("run the same command again to resume"));
     const auto log = timeless_log(output);
-    EXPECT_LT(log.size(), 40u);
-    EXPECT_THAT(outcome.error, HasSubstr("stopped after step " + std::to_string(log.size()) + " of 40"));
+    EXPECT_LT(log.size(), 80u);
+    EXPECT_THAT(outcome.error, HasSubstr("stopped after step " + std::to_string(log.size()) + " of 80"));
   }
   ASSERT_TRUE(succeeded(run("train_stage1", world().arguments(long_config(), output))));
   expect_same_end(output);
 }
 
 TEST(ProgramInterruption, AFullDiskCostsOnlyTheStepsSinceTheLastCheckpoint) {
-  const std::string output = world().file("full_disk");
+  const std::string output = new_folder("full_disk");
   {
     RunningProgram program("train_stage1", world().arguments(long_config(), output));
     wait_for_lines(output, 5, program);
