@@ -5,8 +5,8 @@
 
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/core/error.h"
-#include "core/in_quotes.h"
 #include "checkpoint/safetensors_header.h"
+#include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "blip2/checkpoint/safetensors.h"
 #include "blip2/core/error.h"
-#include "core/in_quotes.h"
 #include "checkpoint/safetensors_header.h"
+#include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {

@@ -123,7 +123,7 @@ ByteBpeVocabulary train_byte_bpe(const std::vector<std::string>& texts, std::int
     const auto pair = counts.next();
     if (!pair) break;
     vocabulary.merges.emplace_back(tokens[pair->first], tokens[pair->second]);
-    // Two merges may make the same token: "a" + "bc" and "ab" + "c".
+    // Should two merges make the same token, "a" + "bc" and "ab" + "c", they share its id.
     const std::string token = tokens[pair->first] + tokens[pair->second];
     const auto [found, is_new] = vocabulary.ids.emplace(token, static_cast<std::int64_t>(tokens.size()));
     if (is_new) tokens.push_back(token);
@@ -133,9 +133,7 @@ ByteBpeVocabulary train_byte_bpe(const std::vector<std::string>& texts, std::int
 }
 
 std::unique_ptr<Tokenizer> make_byte_bpe(ByteBpeVocabulary vocabulary) {
-  ByteBpeOptions options;
-  for (const auto& token : kSpecialTokens) options.added_tokens.push_back({token, vocabulary.ids.at(token)});
-  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), options, "trained vocabulary");
+  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), ByteBpeOptions(), "trained vocabulary");
 }
 
 }  // namespace blip2

@@ -58,19 +58,15 @@ void read_merges(const std::filesystem::path& file, ByteBpeVocabulary& vocabular
   }
 }
 
-std::string make_config(const ByteBpeVocabulary& vocabulary, const ByteBpeOptions& options) {
-  const bool begins = !options.beginning.empty();
+std::string make_config(const ByteBpeOptions& options) {
   nlohmann::ordered_json config = {{"tokenizer_class", "GPT2Tokenizer"},
-                                   {"add_bos_token", begins},
+                                   {"add_bos_token", !options.beginning.empty()},
                                    {"add_prefix_space", options.add_prefix_space},
                                    {"errors", "replace"}};
-  const std::string end = begins ? options.beginning : vocabulary.ids.count("</s>") != 0 ? "</s>" : "";
   auto name = [&](const char* key, const std::string& token) {
     config[key] = token.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(token);
   };
-  name("bos_token", end);
-  name("eos_token", end);
-  name("unk_token", end);
+  for (const char* key : {"bos_token", "eos_token", "unk_token"}) name(key, options.beginning);
   name("pad_token", options.padding);
   for (const auto& token : options.added_tokens) {
     config["added_tokens_decoder"][std::to_string(token.id)] = {{"content", token.content}, {"lstrip", false},
@@ -104,7 +100,7 @@ void write_byte_bpe(const ByteBpeVocabulary& vocabulary, const std::filesystem::
   for (const auto& [left, right] : vocabulary.merges) merges += left + " " + right + "\n";
   write_file_atomically(folder / "merges.txt", merges);
   auto companions = options.companions;
-  companions.try_emplace("tokenizer_config.json", make_config(vocabulary, options));
+  companions.try_emplace("tokenizer_config.json", make_config(options));
   for (const auto& [name, bytes] : companions) write_file_atomically(folder / name, bytes);
 }
 

@@ -110,7 +110,9 @@ void read_tokenizer_json(const Source& source, TokenizerFiles& files) {
 
 void read_names(const Source& source, TokenizerFiles& files) {
   for (const char* key : kTokenKeys) {
-    if (const Json* found = source.find(key)) files.names.emplace(key, source.token(key, *found).content);
+    const auto found = source.root.find(key);
+    if (found == source.root.end()) continue;
+    files.names.emplace(key, found->is_null() ? "" : source.token(key, *found).content);
   }
 }
 

@@ -13,7 +13,7 @@
 namespace blip2 {
 
 struct TokenizerFiles {
-  /** "bos_token" and the like with the token's content. */
+  /** "bos_token" and the like with the token's content; empty where a file says null. */
   std::map<std::string, std::string> names;
   /** By rising id; each content once. */
   std::vector<AddedToken> added_tokens;

@@ -20,6 +20,15 @@ inline std::vector<nlohmann::json> reference_lines(const std::filesystem::path& 
   return lines;
 }
 
+/** Composing mark after mark: the library takes the longest sequence it knows, Hugging Face the grapheme cluster. */
+inline bool has_composed_marks(const std::string& text) {
+  return text.find("e\u0301\u0302\u0303\u0304") != std::string::npos;
+}
+/** U+0085 is white space to Hugging Face's T5 class alone. */
+inline bool has_next_line(const std::string& text) {
+  return text.find("\u0085") != std::string::npos;
+}
+
 inline std::filesystem::path write_text(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
   return path;

@@ -1,8 +1,9 @@
 // T5's SentencePiece (Hugging Face 6.3) through the sentencepiece library: the model file's pieces, one hundred
 // <extra_id_*> behind them in falling order, </s> behind every text. Ids are those of a BLIP-2 folder's tokenizer.json
-// with `trailing_space_is_token`, those of Hugging Face's T5 class without. Both may differ from ours only where a
-// letter carries combining marks that the model's table composes in part: the library normalises the longest known
-// sequence of bytes, Hugging Face goes by grapheme cluster.
+// with `trailing_space_is_token`, those of Hugging Face's T5 class without. They differ from ours where a letter
+// carries several combining marks (the library normalises the longest known sequence of bytes, Hugging Face a grapheme
+// cluster or single code points), from the class's at U+0085 (white space only there), and where two cuts have equal
+// scores.
 #pragma once
 
 #include <map>
