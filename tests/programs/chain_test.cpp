@@ -1,7 +1,7 @@
 // What the programs do when all is well: the whole way from text to captions, and what a checkpoint holds.
 #include <gmock/gmock.h>
 
-#include <algorithm>
+#include <cmath>
 
 #include "programs/tiny_world.h"
 
