@@ -30,7 +30,7 @@ scripts/build.sh prepare_demo build_vocabulary train_language_model train_stage1
 
 bin=build/bin
 data="$output/data"
-$bin/prepare_demo --output "$data" --stamps 48 --single 6000 --train 40000 --held-out 500 --image-size 64 "${control[@]}"
+$bin/prepare_demo --output "$data" --stamps 48 --single 6000 --train 46000 --held-out 500 --image-size 64 "${control[@]}"
 $bin/build_vocabulary --text "$data/captions.txt" --output "$output/vocabulary" --size 2000
 pictures=("data.train=[\"$data/single.json\",\"$data/train.json\"]" "data.validation=$data/held_out.json")
 
