@@ -10,6 +10,7 @@
 
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/config.h"
+#include "blip2/core/read_file.h"
 #include "dataset/stamp_folder.h"
 #include "support/expect_error.h"
 

@@ -29,7 +29,7 @@ Case load_case(const std::string& name) {
           load_safetensors(test_data("models/" + name + "/expected.safetensors"))};
 }
 
-void expect_values(Blip2Generator& model, const Case& c, const GenerationBatch& batch) {
+void expect_values(Blip2Generator& model, const Case& c, const GenerationBatch& batch, double gradients = 1e-6) {
   const at::Tensor projected = model->project_image(batch.pixels);
   expect_close(projected, c.expected.at("projected"), 1e-6, "projected");
   const Prompt prompt = model->prompt(projected, batch.text);
@@ -38,7 +38,7 @@ void expect_values(Blip2Generator& model, const Case& c, const GenerationBatch& 
   const at::Tensor loss = model->loss(batch);
   expect_close(loss, c.expected.at("loss"), 1e-6, "loss");
   loss.backward();
-  EXPECT_GT(expect_gradients(*model, c.expected, 1e-6), 60);
+  EXPECT_GT(expect_gradients(*model, c.expected, gradients), 60);
 }
 
 GenerationBatch opt_batch(const Case& c, std::int64_t prompt_length) {
@@ -70,7 +70,9 @@ TEST(Blip2Generator, FlanT5EqualsLavis) {
   batch.pixels = c.inputs.at("image").to(torch::kDouble);
   batch.text = {c.inputs.at("input_ids"), c.inputs.at("attention_mask")};
   batch.labels = c.inputs.at("output_ids").masked_fill(c.inputs.at("output_mask").eq(0), -100);
-  expect_values(model, c, batch);
+  // The reference's T5 keeps a float32 step (its RMS norm): every gradient is off by 3e-7 to 1.1e-6, with OPT none
+  // by 1.5e-7.
+  expect_values(model, c, batch, /*gradients=*/2e-6);
 }
 
 TEST(Blip2Generator, FrozenPartsNeitherLearnNorDropOut) {
