@@ -7,7 +7,7 @@ set -euo pipefail
 
 torch_version=2.15.0
 packages=(g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-pip clang-format
-  libopencv-dev libsentencepiece-dev nlohmann-json3-dev libcli11-dev libicu-dev zlib1g-dev
+  libjpeg-dev libopencv-dev libsentencepiece-dev nlohmann-json3-dev libcli11-dev libicu-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev tuxpaint-stamps-default)
 # Every wheel names the oldest glibc it runs on, and pip takes only the names it is given.
 pip_platforms=(--platform manylinux2014_x86_64 --python-version 311 --only-binary=:all:)
