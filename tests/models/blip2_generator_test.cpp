@@ -70,8 +70,8 @@ TEST(Blip2Generator, FlanT5EqualsLavis) {
   batch.pixels = c.inputs.at("image").to(torch::kDouble);
   batch.text = {c.inputs.at("input_ids"), c.inputs.at("attention_mask")};
   batch.labels = c.inputs.at("output_ids").masked_fill(c.inputs.at("output_mask").eq(0), -100);
-  // The reference's T5 keeps a float32 step (its RMS norm): every gradient is off by 3e-7 to 1.1e-6, with OPT none
-  // by 1.5e-7.
+  // Every gradient is off by 3e-7 to 1.1e-6, with OPT none by 1.5e-7. A float32 step in the reference would explain it;
+  // that is not proven.
   expect_values(model, c, batch, /*gradients=*/2e-6);
 }
 
