@@ -55,12 +55,15 @@ LayerNorm add_layer_norm(torch::nn::Module& parent, const std::string& name, std
 }
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  return at::rms_norm(x, weight.sizes(), weight, eps);
+  if (!float32_variance) return at::rms_norm(x, weight.sizes(), weight, eps);
+  const at::Tensor variance = x.to(at::kFloat).square().mean(-1, /*keepdim=*/true);
+  return weight * (x * at::rsqrt(variance + eps));
 }
 
 RmsNorm add_rms_norm(torch::nn::Module& parent, const std::string& name, std::int64_t width, double eps,
                      double initial_weight, const WeightOptions& weights) {
-  return {eps, add_parameter(add_child(parent, name), "weight", {width}, {initial_weight, 0}, weights)};
+  return {eps, /*float32_variance=*/false,
+          add_parameter(add_child(parent, name), "weight", {width}, {initial_weight, 0}, weights)};
 }
 
 }  // namespace blip2

@@ -53,6 +53,7 @@ LayerNorm add_layer_norm(torch::nn::Module& parent, const std::string& name, std
 /** x / sqrt(mean(x^2) + eps) * weight. */
 struct RmsNorm {
   double eps = 1e-6;
+  bool float32_variance = false;  // round the mean to float32 even in float64
   at::Tensor weight;
   at::Tensor operator()(const at::Tensor& x) const;
 };

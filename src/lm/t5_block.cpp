@@ -56,7 +56,10 @@ T5Block::T5Block(torch::nn::Module& parent, const std::string& name, const T5Opt
   int count = 0;
   auto next = [&]() -> torch::nn::Module& { return add_child(layers, std::to_string(count++)); };
   auto add_norm = [&](torch::nn::Module& layer) {
-    return add_rms_norm(layer, "layer_norm", width, options.layer_norm_epsilon, options.initializer_factor, weights);
+    RmsNorm norm =
+        add_rms_norm(layer, "layer_norm", width, options.layer_norm_epsilon, options.initializer_factor, weights);
+    norm.float32_variance = options.float32_variance;
+    return norm;
   };
   auto& self_layer = next();
   self_attention_ = T5Attention(self_layer, "SelfAttention", options, weights);

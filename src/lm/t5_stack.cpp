@@ -20,6 +20,7 @@ T5Stack::T5Stack(torch::nn::Module& parent, const std::string& name, const T5Opt
                 options.initializer_factor / std::sqrt(static_cast<double>(options.d_model)), weights);
   final_norm_ = add_rms_norm(own, "final_layer_norm", options.d_model, options.layer_norm_epsilon,
                              options.initializer_factor, weights);
+  final_norm_.float32_variance = options.float32_variance;
 }
 
 at::Tensor T5Stack::self_mask(std::int64_t queries, std::int64_t past, const at::Tensor& padding) const {

@@ -40,6 +40,11 @@ struct T5Options {
   std::int64_t decoder_start_token_id = 0;
   bool tie_word_embeddings = true;    // true: the head is the embedding, no parameter of its own
   bool scale_decoder_outputs = true;  // by d_model^-0.5 in front of the head
+  /**
+   * Parity switch, in no file: the norms' variance in float32 even in a float64 model, as the Python implementations
+   * take it. It moves gradients by 1e-6; off, float64 is float64 throughout.
+   */
+  bool float32_variance = false;
 
   std::int64_t decoder_layers() const { return num_decoder_layers.value_or(num_layers); }
 };
