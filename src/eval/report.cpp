@@ -27,7 +27,7 @@ svg text{font-size:11px;fill:currentColor;opacity:.75}.grid{stroke:var(--line);s
 img{image-rendering:pixelated;width:100%;border-radius:4px;display:block;margin-bottom:.4rem}
 .good{color:var(--good)}.bad{color:var(--bad)}.reference{opacity:.75}
 table{border-collapse:collapse;width:100%;font-size:.85rem}td{padding:.15rem .3rem;border-top:1px solid var(--line)}
-.maps{display:grid;grid-template-columns:repeat(auto-fill,minmax(110px,1fr));gap:.6rem;margin-bottom:1.4rem}
+.maps{display:grid;grid-template-columns:repeat(auto-fill,minmax(88px,1fr));gap:.6rem;margin-bottom:1.4rem}
 .maps div{font-size:.75rem;text-align:center})";
 
 std::string base64(const std::vector<std::uint8_t>& bytes) {
@@ -86,7 +86,9 @@ std::string captions_html(const Report& report) {
 }
 
 std::string retrieval_html(const Report& report) {
-  std::string html = "<h2>Texts that a picture finds</h2><div class=\"cards\">";
+  std::string html =
+      "<h2>Texts that a picture finds</h2><p>Ordered by contrastive similarity plus matching logit; green is the "
+      "picture's own caption.</p><div class=\"cards\">";
   for (const auto& example : report.retrieval) {
     html += "<div class=\"card\">" + img(example.image, example.reference) + "<table>";
     for (const auto& [text, score] : example.found) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <limits>
+#include <vector>
 
 namespace blip2 {
 namespace {
@@ -43,17 +45,35 @@ std::string coordinate(double value) {
   return buffer;
 }
 
+/** Multiples of 1, 2 or 5 times a power of ten between the two, at most six. */
+std::vector<double> round_ticks(double low, double high) {
+  const double power = std::pow(10.0, std::floor(std::log10((high - low) / 5)));
+  double width = power;
+  for (const double factor : {2.0, 5.0, 10.0}) {
+    if ((high - low) / width > 5) width = power * factor;
+  }
+  std::vector<double> ticks;
+  for (double i = std::ceil(low / width); i * width <= high; ++i) ticks.push_back(i * width);
+  return ticks;
+}
+
+std::string tick_label(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%g", value);
+  return buffer;
+}
+
 std::string grid(const Frame& frame) {
   std::string svg;
-  for (int i = 0; i <= 4; ++i) {
-    const double value = frame.low + (frame.high - frame.low) * i / 4;
+  for (const double value : round_ticks(frame.low, frame.high)) {
     const std::string y = coordinate(frame.y(value));
     svg += "<line class=\"grid\" x1=\"" + coordinate(kLeft) + "\" x2=\"" + coordinate(kWidth - kRight) + "\" y1=\"" +
            y + "\" y2=\"" + y + "\"/><text x=\"" + coordinate(kLeft - 6) + "\" y=\"" + y +
-           "\" text-anchor=\"end\" dominant-baseline=\"middle\">" + short_number(value) + "</text>";
-    const double step = frame.first + (frame.last - frame.first) * i / 4;
+           "\" text-anchor=\"end\" dominant-baseline=\"middle\">" + tick_label(value) + "</text>";
+  }
+  for (const double step : round_ticks(frame.first, frame.last)) {
     svg += "<text x=\"" + coordinate(frame.x(step)) + "\" y=\"" + coordinate(kHeight - 8) +
-           "\" text-anchor=\"middle\">" + short_number(step) + "</text>";
+           "\" text-anchor=\"middle\">" + tick_label(step) + "</text>";
   }
   return svg;
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "blip2/eval/object_naming.h"
@@ -60,6 +61,16 @@ TEST(Report, ChartHoldsOnePointPerValue) {
   const auto start = html.find("points=\"") + 8;
   const std::string points = html.substr(start, html.find('"', start) - start);
   EXPECT_EQ(std::count(points.begin(), points.end(), ','), 3);
+}
+
+TEST(Report, TicksAreRoundNumbers) {
+  Report report;
+  report.charts = {{"Stage 1", {{"total", {1, 1796}, {10.2, 2.3}}}}};
+  const std::string html = report_html(report);
+  for (const char* tick : {">500<", ">1000<", ">1500<", ">5<", ">10<"}) EXPECT_THAT(html, HasSubstr(tick));
+  EXPECT_EQ(html.find(">449"), std::string::npos);
+  report.charts = {{"flat and broken", {{"total", {1, 1}, {INFINITY, NAN}}}}};
+  EXPECT_THAT(report_html(report), HasSubstr("</svg>"));
 }
 
 TEST(Report, AnEmptyReportIsAPage) {
