@@ -6,6 +6,7 @@
 
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/checkpoint/module_state.h"
+#include "blip2/core/config.h"
 #include "blip2/core/error.h"
 
 namespace blip2 {
@@ -75,9 +76,21 @@ void add_token_type_row(NamedTensors& bert, const std::filesystem::path& folder)
   positions->second = positions->second + types->second[0];
 }
 
+/** The shapes of the weights do not tell into how many heads they are cut. */
+void check_heads(const std::filesystem::path& folder, std::int64_t ours) {
+  const std::filesystem::path file = folder / "config.json";
+  if (!std::filesystem::exists(file)) return;
+  const nlohmann::json config = load_json(file);
+  const auto heads = config.is_object() ? config.find("num_attention_heads") : config.end();
+  if (heads == config.end() || *heads == ours) return;
+  throw UserError("'" + file.string() + "' has num_attention_heads " + heads->dump() + ", the Q-Former has " +
+                  std::to_string(ours) + ": set model.qformer_config.num_attention_heads to BERT's");
+}
+
 }  // namespace
 
 void load_bert(Blip2QFormerImpl& model, const std::filesystem::path& folder, TokenTypeRow token_type) {
+  check_heads(folder, model.options().qformer_config.num_attention_heads);
   NamedTensors bert = plain_bert(folder);
   if (token_type == TokenTypeRow::kAddToPositions) add_token_type_row(bert, folder);
   const bool has_head = bert.count("cls.predictions.transform.dense.weight") != 0;

@@ -54,6 +54,34 @@ LoadOptions from(const std::filesystem::path& folder, std::vector<std::string> i
   return options;
 }
 
+/** Of a stage-1 config: a frozen tower is not in the checkpoint, only the norm behind it. */
+struct VisionSection {
+  bool frozen = true;
+};
+
+void visit_fields(FieldVisitor& visitor, VisionSection& options) {
+  visitor.field("frozen", options.frozen);
+}
+
+/** Where the frozen part `name` of the run in `folder` lies, which is checked. */
+std::string frozen_part(const nlohmann::json& config, const std::string& name, const std::filesystem::path& folder) {
+  const std::filesystem::path weights = weights_folder(folder);
+  ModelOrigin origin;
+  read_config(section(section(config, "origins", weights), name, weights), origin, (weights / "config.json").string());
+  check_origin(origin, folder.string());
+  return origin.path;
+}
+
+/** What BLIP-2 does otherwise than the language model's own folder says. */
+void adapt_to_blip2(LanguageModelOptions& options, const ModelTensors& tensors, const Tokenizer& tokenizer) {
+  // OPT ends an answer at the newline that captions are trained with (LAVIS 4.2).
+  const std::vector<std::int64_t> newline = tokenizer.encode("\n", /*add_special_tokens=*/false);
+  if (options.model_type == "opt" && newline.size() == 1) options.opt.eos_token_id = newline.front();
+  // FlanT5: the exact GELU in place of the tanh form (LAVIS 4.3); a head in the file is a head, whatever the flag says.
+  if (options.t5.is_gated_act && options.t5.dense_act_fn == "gelu_new") options.t5.dense_act_fn = "gelu";
+  if (tensors.contains("lm_head.weight")) options.t5.tie_word_embeddings = false;
+}
+
 }  // namespace
 
 void visit_fields(FieldVisitor& visitor, ModelOrigin& origin) {
@@ -93,17 +121,32 @@ void check_origin(const ModelOrigin& origin, const std::string& needed_by) {
   }
 }
 
+void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder) {
+  LoadOptions load = from(weights_folder(folder), {"post_layernorm."});
+  load.prefix = "vision_model.";
+  const ModelTensors tensors(load.source);
+  // Published towers hold the last block too, which BLIP-2 does not run.
+  const std::string layers = load.prefix + "encoder.layers.";
+  for (const std::string& name : tensors.names()) {
+    if (name.rfind(layers, 0) != 0) continue;
+    const std::string number = name.substr(layers.size(), name.find('.', layers.size()) - layers.size());
+    const bool is_number =
+        !number.empty() && number.size() < 6 && number.find_first_not_of("0123456789") == std::string::npos;
+    if (is_number && std::stoll(number) >= tower.options().num_hidden_layers) {
+      load.ignore.push_back("encoder.layers." + number + ".");
+    }
+  }
+  load_parameters(tower, tensors, load);
+}
+
 RepresentationModel load_representation_model(const std::filesystem::path& folder) {
   const std::filesystem::path weights = weights_folder(folder);
   RepresentationModel result;
   result.config = load_model_config(weights);
   result.model = Blip2QFormer(read_section<Blip2Options>(result.config, "model", weights));
-  const nlohmann::json vision = result.config.value("vision", nlohmann::json::object());
   const ModelTensors tensors(weights);
-  if (vision.value("frozen", true)) {  // the tower is not in the checkpoint, only the norm behind it
-    LoadOptions tower = from(weights_folder(vision.value("weights", "")), {"post_layernorm."});
-    tower.prefix = "vision_model.";
-    load_parameters(*result.model->vision_model, ModelTensors(tower.source), tower);
+  if (read_section<VisionSection>(result.config, "vision", weights).frozen) {
+    load_vision_tower(*result.model->vision_model, frozen_part(result.config, "vision", folder));
     load_parameters(*result.model, tensors,
                     from(weights, {"vision_model.embeddings.", "vision_model.encoder.", "vision_model.pre_layrnorm."}));
   } else {
@@ -121,12 +164,18 @@ LanguageModelFolder load_language_model(const std::filesystem::path& folder) {
   const bool published = config.contains("model_type");
   read_config(published ? config : section(config, "text_config", weights), result.options,
               (weights / "config.json").string(), UnknownKeys::kIgnore);
-  result.model = make_language_model(result.options);
-  // Copies of a tied table that published folders may hold besides.
-  const bool t5 = result.model->is_encoder_decoder();
-  load_parameters(result.model->module(), ModelTensors(weights),
-                  from(weights, {t5 ? "embed_tokens.weight" : "lm_head.weight"}));
   result.tokenizer = load_tokenizer(tokenizer_folder(folder));
+  const ModelTensors tensors(weights);
+  adapt_to_blip2(result.options, tensors, *result.tokenizer);
+  result.model = make_language_model(result.options);
+  // Copies of tables that published folders may hold besides.
+  std::vector<std::string> copies = {"EncDecAttention.relative_attention_bias.weight"};
+  if (result.model->is_encoder_decoder()) {
+    copies.emplace_back("embed_tokens.weight");
+  } else if (result.options.opt.tie_word_embeddings) {
+    copies.emplace_back("lm_head.weight");
+  }
+  load_parameters(result.model->module(), tensors, from(weights, copies));
   result.model->module().eval();
   return result;
 }
@@ -154,14 +203,8 @@ GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::f
 GeneratorModel load_generator_model(const std::filesystem::path& folder) {
   const std::filesystem::path weights = weights_folder(folder);
   const nlohmann::json config = load_model_config(weights);
-  const auto& origins = section(config, "origins", weights);
-  auto origin = [&](const std::string& name) {
-    ModelOrigin result;
-    read_config(section(origins, name, weights), result, (weights / "config.json").string());
-    check_origin(result, folder.string());
-    return result.path;
-  };
-  GeneratorModel result = join_for_stage2(origin("stage1"), origin("language_model"));
+  GeneratorModel result =
+      join_for_stage2(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder));
   result.config = config;
   result.model->freeze();
   load_parameters(*result.model, ModelTensors(weights),

@@ -4,8 +4,6 @@
 
 #include <map>
 
-#include "blip2/checkpoint/hugging_face.h"
-#include "blip2/checkpoint/module_state.h"
 #include "blip2/core/error.h"
 #include "blip2/eval/retrieval.h"
 #include "blip2/losses/image_text_contrastive.h"
@@ -96,12 +94,12 @@ void Stage1Task::load_initial_weights() {
               options_.initialization.add_token_type_row ? TokenTypeRow::kAddToPositions : TokenTypeRow::kDrop);
   }
   if (!options_.vision.weights.empty()) {
-    LoadOptions load;
-    load.prefix = "vision_model.";
-    load.ignore.emplace_back("post_layernorm.");  // learns here; published towers do not have it
-    load_parameters(*model_->vision_model, ModelTensors(weights_folder(options_.vision.weights)), load);
+    load_vision_tower(*model_->vision_model, options_.vision.weights);
   }
-  if (options_.vision.frozen) model_->vision_model->freeze();
+  if (options_.vision.frozen) {
+    vision_origin_ = describe_origin(options_.vision.weights);
+    model_->vision_model->freeze();
+  }
 }
 
 std::vector<std::int64_t> Stage1Task::positive_ids(const Batch& batch) const {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "blip2/core/config.h"
 #include "blip2/text/wordpiece.h"
@@ -135,6 +136,21 @@ TEST(Bert, TextOnlyPassOfPublishedWeightsEqualsTransformers) {
   ASSERT_EQ(options.vocab_size, 30523);  // [DEC] is not in the file
   Blip2QFormer model = model_with(options);
   expect_text_only_pass(model, folder, reference);
+}
+
+TEST(Bert, AnotherNumberOfHeadsIsRefused) {
+  const TemporaryFolder folder;
+  save_safetensors(tiny_bert(), folder.path() / "model.safetensors");
+  Blip2QFormer model = tiny_model();
+  auto load_with = [&](const std::string& config) {
+    std::ofstream(folder.path() / "config.json") << config;
+    load_bert(*model, folder.path(), TokenTypeRow::kDrop);
+    return 0;
+  };
+  EXPECT_USER_ERROR(load_with(R"({"num_attention_heads": 2})"), "has num_attention_heads 2, the Q-Former has 4");
+  expect_same_parameters(model, tiny_model());
+  EXPECT_EQ(load_with(R"({"num_attention_heads": 4})"), 0);
+  EXPECT_EQ(load_with("{}"), 0);
 }
 
 TEST(Bert, ItgHeadStartsAsTheLanguageModellingHead) {

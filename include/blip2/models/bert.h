@@ -18,8 +18,9 @@ enum class TokenTypeRow {
  * Reads `bert.*` names (with or without the prefix, also the old LayerNorm `gamma` / `beta`) of a folder with
  * model.safetensors into the text side of `model`. The vocabulary may be larger in the model (added tokens keep their
  * random rows). A language-modelling head (`cls.predictions.*`) initialises the ITG head where the folder has one.
- * Throws UserError that lists, under the model's names, what is missing or of another shape, and then leaves the model
- * as it was. What the Q-Former has no place for (pooler, tied decoder, further layers) is passed over.
+ * Throws UserError that lists, under the model's names, what is missing or of another shape, or that names the number
+ * of heads in the folder's config.json where it is another, and then leaves the model as it was. What the Q-Former has
+ * no place for (pooler, tied decoder, further layers) is passed over.
  */
 void load_bert(Blip2QFormerImpl& model, const std::filesystem::path& folder, TokenTypeRow token_type);
 

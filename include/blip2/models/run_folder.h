@@ -48,7 +48,16 @@ struct LanguageModelFolder {
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
-/** A language model of our trainer, or an OPT or T5 folder in Hugging Face format, in evaluation mode. */
+/**
+ * `vision_model.*` of a model or run folder, without post_layernorm, which learns; blocks beyond the tower's are passed
+ * over. Throws UserError for whatever does not fit.
+ */
+void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder);
+
+/**
+ * A language model of our trainer, or an OPT or T5 folder in Hugging Face format, in evaluation mode and as BLIP-2 uses
+ * it: OPT ends its answers at the newline, a gated FlanT5 has the exact GELU.
+ */
 LanguageModelFolder load_language_model(const std::filesystem::path& folder);
 
 struct GeneratorModel {

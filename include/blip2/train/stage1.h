@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "blip2/models/blip2_qformer.h"
+#include "blip2/models/run_folder.h"
 #include "blip2/train/run_options.h"
 #include "blip2/train/train_task.h"
 #include "blip2/train/trainer.h"
@@ -61,6 +63,8 @@ class Stage1Task final : public TrainTask {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   /** The options with sizes filled in that follow from the tokenizer. */
   const Stage1Options& options() const { return options_; }
+  /** Where a frozen image encoder came from, for the run's config; none where the encoder learns along. */
+  const std::optional<ModelOrigin>& vision_origin() const { return vision_origin_; }
 
  private:
   std::vector<std::int64_t> positive_ids(const Batch& batch) const;
@@ -68,6 +72,7 @@ class Stage1Task final : public TrainTask {
   void load_initial_weights();
 
   Stage1Options options_;
+  std::optional<ModelOrigin> vision_origin_;
   std::unique_ptr<Tokenizer> tokenizer_;
   Blip2QFormer model_{nullptr};
   RepresentationOptions representation_;
