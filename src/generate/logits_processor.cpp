@@ -176,8 +176,10 @@ class ExponentialDecay final : public LogitsProcessor {
   at::Tensor operator()(const History& history, const at::Tensor& scores) const override {
     const std::int64_t excess = history.ids.size(1) - start_;
     if (excess <= 0) return scores;
+    const at::Tensor end = scores.select(1, end_);
+    const at::Tensor raised = end + end.abs() * (std::pow(factor_, static_cast<double>(excess)) - 1.0);
     at::Tensor result = scores.clone();
-    result.select(1, end_) += scores.select(1, end_).abs() * (std::pow(factor_, static_cast<double>(excess)) - 1.0);
+    result.select(1, end_).copy_(at::where(end.isinf(), end, raised));  // forbidden stays forbidden: -inf + inf is NaN
     return result;
   }
   const char* name() const override { return "exponential_decay"; }

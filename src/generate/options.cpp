@@ -10,6 +10,9 @@
 namespace blip2 {
 namespace {
 
+// Tokens: more than any model writes, and what fits into memory for some beams.
+constexpr std::int64_t kLongest = std::int64_t{1} << 20;
+
 /** "generation: `name` must be `rule`, found `value`". */
 template <typename Value>
 void require(bool holds, const char* name, const char* rule, const Value& value) {
@@ -33,8 +36,12 @@ bool is_positive(double value) {
 
 void validate_lengths(const GenerationOptions& options) {
   if (options.max_new_tokens)
-    require(*options.max_new_tokens >= 1, "max_new_tokens", "1 or more", *options.max_new_tokens);
-  if (options.max_length) require(*options.max_length >= 1, "max_length", "1 or more", *options.max_length);
+    require(*options.max_new_tokens >= 1 && *options.max_new_tokens <= kLongest, "max_new_tokens", "from 1 to 1048576",
+            *options.max_new_tokens);
+  if (options.max_length) {
+    require(*options.max_length >= 1 && *options.max_length <= kLongest, "max_length", "from 1 to 1048576",
+            *options.max_length);
+  }
   if (options.min_new_tokens)
     require(*options.min_new_tokens >= 0, "min_new_tokens", "0 or more", *options.min_new_tokens);
   require(options.min_length >= 0, "min_length", "0 or more", options.min_length);

@@ -1,11 +1,9 @@
 #include "blip2/core/error.h"
+#include "blip2/core/size_check.h"
 #include "blip2/lm/opt.h"
 
 namespace blip2 {
 namespace {
-
-// Enough for every model that exists, and small enough that no product of two sizes overflows.
-constexpr std::int64_t kLargestSize = std::int64_t{1} << 24, kMostLayers = 1024;
 
 OptOptions sized(std::int64_t hidden_size, std::int64_t ffn_dim, std::int64_t heads, std::int64_t layers) {
   OptOptions options;
@@ -48,17 +46,12 @@ void visit_fields(FieldVisitor& visitor, OptOptions& options) {
 
 void validate(const OptOptions& options) {
   auto refuse = [](const std::string& what) { throw UserError("text_config: " + what); };
-  auto check_size = [&](const char* name, std::int64_t size, std::int64_t largest = kLargestSize) {
-    if (size < 1 || size > largest) {
-      refuse(std::string(name) + " " + std::to_string(size) + " must lie between 1 and " + std::to_string(largest));
-    }
-  };
-  check_size("vocab_size", options.vocab_size);
-  check_size("hidden_size", options.hidden_size);
-  check_size("num_hidden_layers", options.num_hidden_layers, kMostLayers);
-  check_size("ffn_dim", options.ffn_dim);
-  check_size("max_position_embeddings", options.max_position_embeddings);
-  check_size("word_embed_proj_dim", options.embedding_width());
+  check_size("text_config", "vocab_size", options.vocab_size);
+  check_size("text_config", "hidden_size", options.hidden_size);
+  check_size("text_config", "num_hidden_layers", options.num_hidden_layers, kMostLayers);
+  check_size("text_config", "ffn_dim", options.ffn_dim);
+  check_size("text_config", "max_position_embeddings", options.max_position_embeddings);
+  check_size("text_config", "word_embed_proj_dim", options.embedding_width());
   if (options.num_attention_heads < 1 || options.hidden_size % options.num_attention_heads != 0) {
     refuse("hidden_size " + std::to_string(options.hidden_size) +
            " must be a positive multiple of num_attention_heads " + std::to_string(options.num_attention_heads));

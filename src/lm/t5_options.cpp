@@ -1,11 +1,9 @@
 #include "blip2/core/error.h"
+#include "blip2/core/size_check.h"
 #include "blip2/lm/t5.h"
 
 namespace blip2 {
 namespace {
-
-// Enough for every model that exists, and small enough that no product of two sizes overflows.
-constexpr std::int64_t kLargestSize = std::int64_t{1} << 24, kMostLayers = 1024;
 
 void follow_feed_forward(T5Options& options) {
   const std::string& name = options.feed_forward_proj;
@@ -60,18 +58,13 @@ void visit_fields(FieldVisitor& visitor, T5Options& options) {
 
 void validate(const T5Options& options) {
   auto refuse = [](const std::string& what) { throw UserError("text_config: " + what); };
-  auto check_size = [&](const char* name, std::int64_t size, std::int64_t largest = kLargestSize) {
-    if (size < 1 || size > largest) {
-      refuse(std::string(name) + " " + std::to_string(size) + " must lie between 1 and " + std::to_string(largest));
-    }
-  };
-  check_size("vocab_size", options.vocab_size);
-  check_size("d_model", options.d_model);
-  check_size("d_kv", options.d_kv);
-  check_size("d_ff", options.d_ff);
-  check_size("num_heads", options.num_heads);
-  check_size("num_layers", options.num_layers, kMostLayers);
-  check_size("num_decoder_layers", options.decoder_layers(), kMostLayers);
+  check_size("text_config", "vocab_size", options.vocab_size);
+  check_size("text_config", "d_model", options.d_model);
+  check_size("text_config", "d_kv", options.d_kv);
+  check_size("text_config", "d_ff", options.d_ff);
+  check_size("text_config", "num_heads", options.num_heads);
+  check_size("text_config", "num_layers", options.num_layers, kMostLayers);
+  check_size("text_config", "num_decoder_layers", options.decoder_layers(), kMostLayers);
   const std::int64_t buckets = options.relative_attention_num_buckets;
   if (buckets < 4 || buckets > kLargestSize || buckets % 2 != 0) {
     refuse("relative_attention_num_buckets " + std::to_string(buckets) + " must be even and at least 4");
@@ -80,6 +73,10 @@ void validate(const T5Options& options) {
       options.relative_attention_max_distance > kLargestSize) {
     refuse("relative_attention_max_distance " + std::to_string(options.relative_attention_max_distance) +
            " must lie above half of relative_attention_num_buckets " + std::to_string(buckets));
+  }
+  if (options.decoder_start_token_id < 0 || options.decoder_start_token_id >= options.vocab_size) {
+    refuse("decoder_start_token_id " + std::to_string(options.decoder_start_token_id) +
+           " must lie in the vocabulary of " + std::to_string(options.vocab_size));
   }
   if (!(options.dropout_rate >= 0 && options.dropout_rate < 1)) refuse("dropout_rate must lie in [0, 1)");
 }

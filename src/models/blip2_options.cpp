@@ -1,6 +1,6 @@
 #include "blip2/models/blip2_options.h"
 
-#include "blip2/core/error.h"
+#include "blip2/core/size_check.h"
 
 namespace blip2 {
 
@@ -21,8 +21,8 @@ void resolve(Blip2Options& options) {
   options.qformer_config.encoder_hidden_size = options.vision_config.hidden_size;
   validate(options.vision_config);
   validate(options.qformer_config);
-  if (options.num_query_tokens < 1) throw UserError("num_query_tokens must be at least 1");
-  if (options.image_text_hidden_size < 1) throw UserError("image_text_hidden_size must be at least 1");
+  check_size("model", "num_query_tokens", options.num_query_tokens);
+  check_size("model", "image_text_hidden_size", options.image_text_hidden_size);
 }
 
 }  // namespace blip2

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "blip2/core/error.h"
+#include "blip2/core/size_check.h"
 
 namespace blip2 {
 
@@ -30,9 +31,12 @@ void validate(const QFormerOptions& options) {
     refuse("hidden_size " + std::to_string(options.hidden_size) +
            " must be a positive multiple of num_attention_heads " + std::to_string(options.num_attention_heads));
   }
-  if (options.num_hidden_layers < 1) refuse("num_hidden_layers must be at least 1");
-  if (options.intermediate_size < 1) refuse("intermediate_size must be at least 1");
-  if (options.cross_attention_frequency < 1) refuse("cross_attention_frequency must be at least 1");
+  check_size("qformer_config", "hidden_size", options.hidden_size);
+  check_size("qformer_config", "intermediate_size", options.intermediate_size);
+  check_size("qformer_config", "num_hidden_layers", options.num_hidden_layers, kMostLayers);
+  check_size("qformer_config", "vocab_size", options.vocab_size);
+  check_size("qformer_config", "max_position_embeddings", options.max_position_embeddings);
+  check_size("qformer_config", "cross_attention_frequency", options.cross_attention_frequency);
   for (const double probability : {options.hidden_dropout_prob, options.attention_probs_dropout_prob}) {
     if (!(probability >= 0 && probability < 1)) refuse("dropout probabilities must lie in [0, 1)");
   }
@@ -52,7 +56,8 @@ BertAttentionImpl::BertAttentionImpl(const QFormerOptions& options, std::int64_t
   dropout_ = output->register_module("dropout", torch::nn::Dropout(options.hidden_dropout_prob));
 }
 
-KeyValue BertAttentionImpl::memory(const at::Tensor& x) {
+KeyValue BertAttentionImpl::memory(const at::Tensor& given) {
+  const at::Tensor x = given.to(key_->weight.scalar_type());  // the image encoder may run in half precision
   return {split_heads(key_(x), heads_), split_heads(value_(x), heads_)};
 }
 

@@ -3,13 +3,20 @@
 #include <torch/torch.h>
 
 #include "blip2/core/error.h"
+#include "blip2/core/size_check.h"
 #include "blip2/vision/clip_vit.h"
 #include "blip2/vision/eva_vit.h"
 
 namespace blip2 {
 
 void visit_fields(FieldVisitor& visitor, VisionOptions& options) {
+  const std::string before = options.model_type;
   visitor.field("model_type", options.model_type);
+  if (options.model_type != before && options.model_type == "clip_vision_model") {
+    // What a CLIP file leaves out has CLIP's defaults.
+    options.hidden_act = "quick_gelu";
+    options.layer_norm_eps = 1e-5;
+  }
   visitor.field("hidden_size", options.hidden_size);
   visitor.field("intermediate_size", options.intermediate_size);
   visitor.field("num_hidden_layers", options.num_hidden_layers);
@@ -31,8 +38,10 @@ void validate(const VisionOptions& options) {
     refuse("hidden_size " + number(options.hidden_size) + " must be a positive multiple of num_attention_heads " +
            number(options.num_attention_heads));
   }
-  if (options.num_hidden_layers < 1) refuse("num_hidden_layers must be at least 1");
-  if (options.intermediate_size < 1) refuse("intermediate_size must be at least 1");
+  check_size("vision_config", "hidden_size", options.hidden_size);
+  check_size("vision_config", "intermediate_size", options.intermediate_size);
+  check_size("vision_config", "num_hidden_layers", options.num_hidden_layers, kMostLayers);
+  check_size("vision_config", "image_size", options.image_size, std::int64_t{1} << 14);
   if (options.patch_size < 1 || options.image_size < options.patch_size) {
     refuse("image_size " + number(options.image_size) + " must hold at least one patch of " +
            number(options.patch_size));

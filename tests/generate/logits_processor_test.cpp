@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <torch/torch.h>
 
+#include <limits>
 #include <map>
 #include <string>
 
@@ -143,6 +144,20 @@ TEST(LogitsProcessors, AllTogetherKeepTheOrderOfTheSpecification) {
                                             "min_length", "forced_eos_token_id", "exponential_decay", "suppress_tokens",
                                             "begin_suppress_tokens", "temperature", "top_k", "top_p", "min_p",
                                             "typical_p", "epsilon_cutoff", "eta_cutoff", "renormalize_logits"));
+}
+
+TEST(LogitsProcessors, ADecayLeavesAnEndThatIsForbiddenForbidden) {
+  GenerationOptions options;
+  options.exponential_decay_start = 0;
+  options.exponential_decay_factor = 1.5;
+  const at::Tensor scores = at::tensor({-2.0F, 1.0F, 3.0F}).view({1, 3});
+  const History history{at::zeros({1, 2}, at::kLong), {}, {}};
+  const auto end_score = [&](std::int64_t min_length) {
+    const auto processors = make_logits_processors(options, {0, min_length, 9}, 0);
+    return process(processors, history, scores)[0][0].item<float>();
+  };
+  EXPECT_EQ(end_score(9), -std::numeric_limits<float>::infinity());
+  EXPECT_FLOAT_EQ(end_score(0), -2.0F + 2.0F * (1.5F * 1.5F - 1.0F));
 }
 
 TEST(LogitsProcessors, SuppressAtTheBeginningOnlyTheFirstNewToken) {

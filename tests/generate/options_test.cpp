@@ -23,8 +23,9 @@ TEST(GenerationOptions, DefaultsAreValid) {
 }
 
 TEST(GenerationOptions, RefuseLengthsThatMakeNoSense) {
-  EXPECT_REFUSED(o.max_new_tokens = 0, "generation: max_new_tokens must be 1 or more, found 0");
-  EXPECT_REFUSED(o.max_length = -3, "max_length must be 1 or more, found -3");
+  EXPECT_REFUSED(o.max_new_tokens = 0, "generation: max_new_tokens must be from 1 to 1048576, found 0");
+  EXPECT_REFUSED(o.max_new_tokens = 1 << 30, "max_new_tokens must be from 1 to 1048576, found 1073741824");
+  EXPECT_REFUSED(o.max_length = -3, "max_length must be from 1 to 1048576, found -3");
   EXPECT_REFUSED(o.min_new_tokens = -1, "min_new_tokens must be 0 or more, found -1");
   EXPECT_REFUSED(o.min_length = -1, "min_length must be 0 or more, found -1");
   EXPECT_REFUSED(o.max_length = 9; o.max_new_tokens = 9, "max_new_tokens and max_length are both set, give one");

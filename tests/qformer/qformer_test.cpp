@@ -167,8 +167,11 @@ TEST(QFormerOptions, NonsenseIsRefusedByName) {
   options.hidden_dropout_prob = 1.5;
   EXPECT_USER_ERROR(validate(options), "dropout probabilities must lie in [0, 1)");
   options = small_options();
+  options.max_position_embeddings = -5;
+  EXPECT_USER_ERROR(validate(options), "qformer_config: max_position_embeddings -5 must lie between 1 and 16777216");
+  options = small_options();
   options.cross_attention_frequency = 0;
-  EXPECT_USER_ERROR(validate(options), "cross_attention_frequency must be at least 1");
+  EXPECT_USER_ERROR(validate(options), "qformer_config: cross_attention_frequency 0 must lie between 1 and 16777216");
 }
 
 TEST(QFormer, TextWithoutATextFeedForwardIsRefused) {

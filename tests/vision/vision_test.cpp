@@ -136,6 +136,16 @@ TEST(VisionEncoder, BatchEqualsSingles) {
   }
 }
 
+TEST(VisionOptions, WhatAClipFileLeavesOutHasClipsDefaults) {
+  VisionOptions options;
+  read_config(nlohmann::json{{"model_type", "clip_vision_model"}}, options, "config.json");
+  EXPECT_EQ(options.hidden_act, "quick_gelu");
+  EXPECT_EQ(options.layer_norm_eps, 1e-5);
+  options = {};
+  read_config(nlohmann::json{{"model_type", "clip_vision_model"}, {"hidden_act", "gelu"}}, options, "config.json");
+  EXPECT_EQ(options.hidden_act, "gelu");
+}
+
 TEST(VisionOptions, NonsenseIsRefusedByName) {
   VisionOptions options = small_options();
   options.num_attention_heads = 3;
@@ -144,6 +154,12 @@ TEST(VisionOptions, NonsenseIsRefusedByName) {
   options = small_options();
   options.patch_size = 0;
   EXPECT_USER_ERROR(validate(options), "image_size 28 must hold at least one patch of 0");
+  options = small_options();
+  options.num_hidden_layers = 2000000000;
+  EXPECT_USER_ERROR(validate(options), "vision_config: num_hidden_layers 2000000000 must lie between 1 and 1024");
+  options = small_options();
+  options.image_size = std::int64_t{1} << 40;
+  EXPECT_USER_ERROR(validate(options), "vision_config: image_size 1099511627776 must lie between 1 and 16384");
   options = small_options();
   options.model_type = "vit";
   EXPECT_USER_ERROR(make_vision_encoder(options),

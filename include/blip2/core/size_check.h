@@ -1,0 +1,17 @@
+// Sizes come from files that anyone may have written: a model of 2^40 layers must be a sentence, not a full memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace blip2 {
+
+/** Enough for every model that exists, and small enough that no product of two sizes overflows. */
+inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 24;
+inline constexpr std::int64_t kMostLayers = 1024;
+
+/** Throws UserError "SECTION: NAME SIZE must lie between 1 and LARGEST" unless it does. */
+void check_size(const std::string& section, const std::string& name, std::int64_t size,
+                std::int64_t largest = kLargestSize);
+
+}  // namespace blip2

@@ -1,0 +1,13 @@
+#include "blip2/core/size_check.h"
+
+#include "blip2/core/error.h"
+
+namespace blip2 {
+
+void check_size(const std::string& section, const std::string& name, std::int64_t size, std::int64_t largest) {
+  if (size >= 1 && size <= largest) return;
+  throw UserError(section + ": " + name + " " + std::to_string(size) + " must lie between 1 and " +
+                  std::to_string(largest));
+}
+
+}  // namespace blip2
