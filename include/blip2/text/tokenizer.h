@@ -17,7 +17,7 @@ class Tokenizer {
   /** Ids of UTF-8 text, with the special tokens that the model expects around it. Invalid bytes become U+FFFD. */
   virtual std::vector<std::int64_t> encode(const std::string& text, bool add_special_tokens = true) const = 0;
 
-  /** Text of ids. Throws UserError for an id outside the vocabulary. */
+  /** Text of ids. Ids outside the vocabulary, to which language models pad their tables, have none. */
   virtual std::string decode(const std::vector<std::int64_t>& ids, bool skip_special_tokens = true) const = 0;
 
   /** Number of ids, added tokens included. */
@@ -26,6 +26,7 @@ class Tokenizer {
   /** The token of an id as the vocabulary spells it. Throws UserError for an id outside the vocabulary. */
   virtual std::string token(std::int64_t id) const = 0;
   virtual std::optional<std::int64_t> find(const std::string& token) const = 0;
+  bool has_token(std::int64_t id) const { return id >= 0 && id < vocabulary_size(); }
 
   virtual std::int64_t padding_id() const = 0;
 

@@ -2,6 +2,7 @@
 // longest pieces that the vocabulary holds. The Q-Former's text side reads this, with [DEC] added.
 #pragma once
 
+#include <map>
 #include <unordered_map>
 
 #include "blip2/text/tokenizer.h"
@@ -13,6 +14,8 @@ struct WordPieceOptions {
   std::int64_t max_input_chars_per_word = 100;
   /** Appended after the file's last line where the file lacks them. */
   std::vector<std::string> added_tokens = {"[DEC]"};
+  /** File name and bytes that `save` writes beside the vocabulary. */
+  std::map<std::string, std::string> companions;
 };
 
 class WordPieceTokenizer final : public Tokenizer {
@@ -32,7 +35,10 @@ class WordPieceTokenizer final : public Tokenizer {
   std::int64_t padding_id() const override { return padding_id_; }
   std::int64_t prefix_length() const override { return 1; }
   std::int64_t suffix_length() const override { return 1; }
-  /** Writes vocab.txt as it was read, without the added tokens: reading it with the same options adds them again. */
+  /**
+   * Writes vocab.txt as it was read, without the added tokens, and the companions: reading it with the same options, or
+   * the folder with load_tokenizer, adds them again.
+   */
   void save(const std::filesystem::path& folder) const override;
 
   std::int64_t cls_id() const { return cls_id_; }
