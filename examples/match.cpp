@@ -17,7 +17,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> pictures, texts;
   bool json = false;
   app.add_option("--model", model_folder, "Run folder of train_stage1")->required();
-  app.add_option("--text", texts, "A text; may be given several times")->required();
+  // One each: a list would take the pictures behind it for texts.
+  app.add_option("--text", texts, "A text; may be given several times")->allow_extra_args(false)->required();
   app.add_option("pictures", pictures, "Picture files")->required();
   app.add_flag("--json", json, "One JSON object a pair");
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;

@@ -28,11 +28,11 @@ fi
 scripts/setup.sh
 scripts/build.sh prepare_demo build_vocabulary train_language_model train_stage1 train_stage2 evaluate_demo caption match
 
-bin=build/bin
+bin=${BLIP2_BUILD:-build}/bin
 data="$output/data"
-$bin/prepare_demo --output "$data" --stamps 48 --single 6000 --train 46000 --held-out 500 --image-size 64 "${control[@]}"
+$bin/prepare_demo --output "$data" --stamps 64 --single 6000 --train 62000 --held-out 500 --image-size 48 "${control[@]}"
 $bin/build_vocabulary --text "$data/captions.txt" --output "$output/vocabulary" --size 2000
-pictures=("data.train=[\"$data/single.json\",\"$data/train.json\"]" "data.validation=$data/held_out.json")
+held_out="data.validation=$data/held_out.json"
 
 start=$(date +%s)
 echo "== language model, on captions alone" >&2
@@ -40,13 +40,13 @@ $bin/train_language_model --config configs/demo/language_model.json --output "$o
   --fresh --overwrite "text.file=$data/captions.txt"
 echo "== stage 1: what text says about pictures" >&2
 $bin/train_stage1 --config configs/demo/stage1.json --output "$output/stage1" \
-  --fresh --overwrite "text.tokenizer=$output/vocabulary" "${pictures[@]}"
+  --fresh --overwrite "text.tokenizer=$output/vocabulary" "data.train=[\"$data/single.json\",\"$data/train.json\"]" "$held_out"
 echo "== stage 2: prompting the frozen language model" >&2
 $bin/train_stage2 --config configs/demo/stage2.json --output "$output/stage2" \
-  --fresh --overwrite "stage1=$output/stage1" "language_model=$output/language_model" "${pictures[@]}"
+  --fresh --overwrite "stage1=$output/stage1" "language_model=$output/language_model" "data.train=[\"$data/train.json\"]" "$held_out"
 trained=$(($(date +%s) - start))
 
 echo "== captions of held-out pictures" >&2
-$bin/caption --model "$output/stage2" --beams 3 "$data"/held_out/0000[0-4].png
+$bin/caption --model "$output/stage2" --beams 3 --repetition-penalty 4 "$data"/held_out/0000[0-4].png
 $bin/evaluate_demo --stage1 "$output/stage1" --stage2 "$output/stage2" --language-model "$output/language_model" \
   --annotations "$data/held_out.json" --report "$output/report.html" --title "$title" --seconds-before "$trained"

@@ -79,7 +79,9 @@ void validate(const SceneOptions& options) {
   }
 }
 
-std::string list_objects(const std::vector<std::string>& objects) {
+std::string list_objects(std::vector<std::string> objects) {
+  auto noun = [](const std::string& object) { return object.substr(object.find(' ') + 1); };
+  std::sort(objects.begin(), objects.end(), [&](const auto& a, const auto& b) { return noun(a) < noun(b); });
   std::string caption;
   for (std::size_t i = 0; i < objects.size(); ++i) caption += (i == 0 ? "" : " and ") + objects[i];
   return caption;

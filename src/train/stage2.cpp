@@ -4,6 +4,7 @@
 
 #include "blip2/core/error.h"
 #include "blip2/models/prefix_split.h"
+#include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {
@@ -23,11 +24,35 @@ TextTokens pad_rows(const std::vector<TokenIds>& rows, std::int64_t padding_id) 
   return tokens;
 }
 
+/** Tokens in front of a caption that OPT continues; they are not trained on. */
+std::int64_t prompt_length(const Tokenizer& tokenizer, const std::string& prompt) {
+  return prompt.empty() ? tokenizer.prefix_length() : static_cast<std::int64_t>(tokenizer.encode(prompt).size());
+}
+
+/** Throws UserError where no word of a caption would be trained on, or the prompt be ignored. */
+void check_prompt(const TextOptions& text, const Tokenizer& tokenizer, bool is_encoder_decoder) {
+  if (is_encoder_decoder) {
+    if (text.prompt.empty()) return;
+    throw UserError("text.prompt is " + in_quotes(text.prompt) +
+                    ", but an encoder-decoder reads the first part of a caption in its place (prefix language "
+                    "modelling); leave text.prompt empty");
+  }
+  const std::int64_t length = prompt_length(tokenizer, text.prompt);
+  if (length < text.max_length) return;
+  throw UserError("text.max_length " + std::to_string(text.max_length) + " leaves no room for a caption behind the " +
+                  std::to_string(length) + " tokens of its beginning and text.prompt; raise it or shorten the prompt");
+}
+
 }  // namespace
+
+void visit_fields(FieldVisitor& visitor, Stage2Options::Initialization& options) {
+  visitor.field("projection_std", options.projection_std);
+}
 
 void visit_fields(FieldVisitor& visitor, Stage2Options& options) {
   visitor.field("stage1", options.stage1);
   visitor.field("language_model", options.language_model);
+  visitor.nested("initialization", options.initialization);
   visitor.nested("text", options.text);
   visitor.nested("data", options.data);
   visitor.nested("train", options.train);
@@ -40,12 +65,22 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
         "language_model names no folder: name an OPT or FlanT5 folder or the output of train_language_model");
   }
   check_text(options_.text);
+  if (!options_.text.tokenizer.empty()) {
+    throw UserError("text.tokenizer is " + in_quotes(options_.text.tokenizer) +
+                    ", but stage 2 reads captions with the language model's own; leave text.tokenizer empty");
+  }
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   stage1_origin_ = describe_origin(options_.stage1);
   language_model_origin_ = describe_origin(options_.language_model);
   model_ = join_for_stage2(options_.stage1, options_.language_model);
+  if (const double deviation = options_.initialization.projection_std; deviation > 0) {
+    const torch::NoGradGuard no_grad;
+    torch::nn::init::normal_(model_.model->language_projection->weight, 0.0, deviation);
+    torch::nn::init::zeros_(model_.model->language_projection->bias);
+  }
   model_.model->freeze();
   const LanguageModel& language_model = *model_.model->language_model;
+  check_prompt(options_.text, *model_.tokenizer, language_model.is_encoder_decoder());
   const std::int64_t queries = model_.model->options().num_query_tokens;
   if (!language_model.is_encoder_decoder() && queries + options_.text.max_length > language_model.max_positions()) {
     throw UserError("text.max_length " + std::to_string(options_.text.max_length) + " and the " +
@@ -68,10 +103,7 @@ GenerationBatch Stage2Task::continuation_batch(const std::vector<std::string>& c
   batch.text = tokenize(*model_.tokenizer, texts, text);
   // The beginning token of the prompt is not trained on with it; without a prompt it is (LAVIS 13, number 10), which
   // teaches nothing, so here only the words count.
-  const std::int64_t prompt_length =
-      options_.text.prompt.empty() ? model_.tokenizer->prefix_length()
-                                   : static_cast<std::int64_t>(model_.tokenizer->encode(options_.text.prompt).size());
-  batch.labels = continuation_labels(batch.text, prompt_length);
+  batch.labels = continuation_labels(batch.text, prompt_length(*model_.tokenizer, options_.text.prompt));
   return batch;
 }
 

@@ -59,6 +59,22 @@ TEST(ProgramChain, MatchPrintsProbabilityAndSimilarityOfEveryPair) {
   EXPECT_EQ(json::parse(lines[2]).at("picture"), world().picture(1));
 }
 
+TEST(ProgramChain, MatchTakesOneTextPerOptionAndTheRestForPictures) {
+  const Outcome outcome =
+      run("match", {"--model", world().stage1(), "--text", "a red square", world().picture(0), world().picture(1)});
+  ASSERT_TRUE(succeeded(outcome));
+  const auto lines = lines_of(outcome.output);
+  ASSERT_EQ(lines.size(), 2u) << outcome.output;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(lines[static_cast<std::size_t>(i)], StartsWith(world().picture(i) + ": match "));
+    EXPECT_THAT(lines[static_cast<std::size_t>(i)], HasSubstr(": a red square"));
+  }
+  const Outcome two = run("match", {"--model", world().stage1(), "--text", "a red square", "--text", "[a, b]",
+                                    world().picture(0), world().picture(1)});
+  ASSERT_TRUE(succeeded(two));
+  EXPECT_EQ(lines_of(two.output).size(), 4u) << two.output;
+}
+
 TEST(ProgramChain, TheLogHoldsEveryStep) {
   const auto log = timeless_log(world().stage2());
   ASSERT_EQ(log.size(), 12u);
@@ -91,7 +107,9 @@ TEST(ProgramChain, NumberOfWorkersDoesNotChangeTheResult) {
 
 TEST(ProgramChain, AFrozenTowerIsNotInTheCheckpointAndStageTwoFindsIt) {
   json config = world().stage1_config();
-  config["vision"] = {{"frozen", true}, {"weights", world().stage1()}};
+  const std::string tower = world().file("tower");
+  std::filesystem::copy(world().stage1(), tower, std::filesystem::copy_options::recursive);
+  config["vision"] = {{"frozen", true}, {"weights", tower}};
   const std::string frozen = world().file("frozen");
   ASSERT_TRUE(succeeded(run("train_stage1", world().arguments(config, frozen))));
   const auto names = tensor_names(frozen + "/checkpoint/model.safetensors");
@@ -99,14 +117,19 @@ TEST(ProgramChain, AFrozenTowerIsNotInTheCheckpointAndStageTwoFindsIt) {
   EXPECT_THAT(names, Each(Not(HasSubstr("vision_model.embeddings."))));
   EXPECT_THAT(names, Contains("vision_model.post_layernorm.weight"));
   EXPECT_THAT(names, Contains("query_tokens"));
-  const Outcome matched = run("match", {"--model", frozen, "--text", "a red bar", world().picture(0)});
-  EXPECT_TRUE(succeeded(matched));
+  const std::vector<std::string> match = {"--model", frozen, "--text", "a red bar", world().picture(0)};
+  EXPECT_TRUE(succeeded(run("match", match)));
 
   json stage2 = world().stage2_config();
   stage2["stage1"] = frozen;
   const std::string output = world().file("stage2_on_frozen");
   ASSERT_TRUE(succeeded(run("train_stage2", world().arguments(stage2, output))));
   EXPECT_TRUE(succeeded(run("caption", {"--model", output, world().picture(0)})));
+
+  std::filesystem::remove_all(tower);
+  EXPECT_TRUE(failed(run("match", match), 2, "match", "which is gone"));
+  std::filesystem::copy(world().language_model(), tower, std::filesystem::copy_options::recursive);
+  EXPECT_TRUE(failed(run("match", match), 2, "match", "have changed since"));
 }
 
 TEST(ProgramChain, StageTwoSavesWhatItTrainsAndNothingElse) {
@@ -115,6 +138,27 @@ TEST(ProgramChain, StageTwoSavesWhatItTrainsAndNothingElse) {
   EXPECT_THAT(names, Each(Not(HasSubstr("vision_model.encoder."))));
   EXPECT_THAT(names, Contains("language_projection.weight"));
   EXPECT_THAT(names, Contains("query_tokens"));
+}
+
+TEST(ProgramChain, TheProjectionStartsAtTheDeviationThatIsAskedFor) {
+  auto largest = [&](const std::string& run_name, const std::string& tensor, const std::string& projection_std) {
+    const std::string output = world().file(run_name);
+    EXPECT_TRUE(succeeded(
+        run("train_stage2", world().arguments(world().stage2_config(), output,
+                                              {"train.steps=1", "train.learning_rate=0", "train.min_learning_rate=0",
+                                               "initialization.projection_std=" + projection_std}))));
+    float result = 0;
+    for (const float value : tensor_values(output + "/checkpoint/model.safetensors", tensor)) {
+      result = std::max(result, std::abs(value));
+    }
+    return result;
+  };
+  const float small = largest("projection_small", "language_projection.weight", "0.001");
+  EXPECT_GT(small, 0.001F);
+  EXPECT_LT(small, 0.006F);
+  EXPECT_EQ(largest("projection_small", "language_projection.bias", "0.001"), 0.0F);
+  EXPECT_GT(largest("projection_usual", "language_projection.weight", "0"), 0.1F);
+  EXPECT_GT(largest("projection_usual", "language_projection.bias", "0"), 0.02F);
 }
 
 TEST(ProgramChain, HelpIsNoFailure) {

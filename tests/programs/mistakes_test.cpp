@@ -117,6 +117,25 @@ TEST(ProgramMistakes, StageTwoNamesWhatItLacks) {
   EXPECT_TRUE(refuses("language_model=" + world().stage1(), "has no section 'text_config'"));
   EXPECT_TRUE(refuses("text.max_length=0", "text.max_length must be at least 1"));
   EXPECT_TRUE(refuses("text.max_length=47", "exceed the language model's 48 positions"));
+  EXPECT_TRUE(refuses("text.tokenizer=" + world().vocabulary(),
+                      "but stage 2 reads captions with the language model's own; leave text.tokenizer empty"));
+  EXPECT_TRUE(refuses("text.max_length=1",
+                      "text.max_length 1 leaves no room for a caption behind the 1 tokens of its beginning and "
+                      "text.prompt; raise it or shorten the prompt"));
+  EXPECT_TRUE(refuses("text.prompt=longer than any of the captions that were ever written",
+                      "text.max_length 12 leaves no room for a caption behind the "));
+}
+
+TEST(ProgramMistakes, AnEncoderDecoderTakesNoPrompt) {
+  const std::filesystem::path data = BLIP2_TEST_DATA, model = world().file("t5");
+  std::filesystem::copy(data / "lm/t5_relu_tied", model, std::filesystem::copy_options::recursive);
+  std::filesystem::copy(data / "text/t5", model, std::filesystem::copy_options::recursive);
+  const auto arguments = world().arguments(world().stage2_config(), world().file("refused"),
+                                           {"language_model=" + model.string(), "text.prompt=a photo of"});
+  EXPECT_TRUE(failed(run("train_stage2", arguments), 2, "train_stage2",
+                     "text.prompt is 'a photo of', but an encoder-decoder reads the first part of a caption in its "
+                     "place (prefix language modelling); leave text.prompt empty"));
+  EXPECT_FALSE(std::filesystem::exists(world().file("refused")));
 }
 
 TEST(ProgramMistakes, TextFilesWithoutTextAreRefused) {
@@ -243,6 +262,58 @@ TEST(ProgramMistakes, AnExistingRunIsNotStartedAfreshByAccident) {
   EXPECT_TRUE(read_bytes(run_folder + "/checkpoint/model.safetensors") == model);
   EXPECT_TRUE(succeeded(run("train_stage1", world().arguments(config, run_folder, {"--fresh", "--overwrite"}))));
   EXPECT_TRUE(read_bytes(run_folder + "/checkpoint/model.safetensors") == model);
+}
+
+TEST(ProgramMistakes, AVocabularyThatChangedUnderARunIsRefused) {
+  const std::string vocabulary = world().file("changing_vocabulary"), output = world().file("changed_vocabulary");
+  std::filesystem::copy(world().vocabulary(), vocabulary, std::filesystem::copy_options::recursive);
+  json config = world().stage1_config();
+  config["text"]["tokenizer"] = vocabulary;
+  ASSERT_TRUE(succeeded(run("train_stage1", world().arguments(config, output))));
+  const std::string kept = read_bytes(output + "/tokenizer/vocab.txt");
+  auto words = lines_of(kept);
+  std::swap(words[words.size() - 1], words[words.size() - 2]);
+  std::string swapped;
+  for (const auto& word : words) swapped += word + "\n";
+  write_bytes(vocabulary + "/vocab.txt", swapped);
+  EXPECT_TRUE(failed_in_the_end(run("train_stage1", world().arguments(config, output)), 2, "train_stage1",
+                                "the run in '" + output + "' was trained with another vocabulary than '" + vocabulary +
+                                    "' gives now: restore that to resume it"));
+  EXPECT_EQ(read_bytes(output + "/tokenizer/vocab.txt"), kept);
+  write_bytes(output + "/tokenizer/stale.txt", "x");
+  EXPECT_TRUE(succeeded(run("train_stage1", world().arguments(config, output, {"--fresh", "--overwrite"}))));
+  EXPECT_EQ(read_bytes(output + "/tokenizer/vocab.txt"), swapped);
+  EXPECT_FALSE(std::filesystem::exists(output + "/tokenizer/stale.txt"));
+  std::filesystem::remove_all(output + "/tokenizer");
+  EXPECT_TRUE(succeeded(run("train_stage1", world().arguments(config, output))));
+  EXPECT_EQ(read_bytes(output + "/tokenizer/vocab.txt"), swapped);
+}
+
+TEST(ProgramMistakes, AByteBpeOfOtherTextIsRefused) {
+  const std::string text = world().file("changing.txt"), output = world().file("changed_text");
+  write_bytes(text, read_bytes(world().file("captions.txt")));
+  json config = world().language_model_config();
+  config["text"]["file"] = text;
+  config["text"]["vocabulary_size"] = 270;
+  const auto arguments = world().arguments(config, output);
+  ASSERT_TRUE(succeeded(run("train_language_model", arguments)));
+  const std::string kept = read_bytes(output + "/tokenizer/vocab.json");
+  std::string other;
+  for (int i = 0; i < 12; ++i) other += "the quick brown fox jumps over two lazy dogs\n";
+  write_bytes(text, other);
+  EXPECT_TRUE(failed_in_the_end(run("train_language_model", arguments), 2, "train_language_model",
+                                "was trained with another vocabulary than '" + text + "' gives now"));
+  EXPECT_EQ(read_bytes(output + "/tokenizer/vocab.json"), kept);
+}
+
+TEST(ProgramMistakes, PicturesWithoutObjectsCannotBeExamined) {
+  const std::vector<std::string> arguments = {
+      "--stage1",         world().stage1(),           "--stage2",      world().stage2(),
+      "--language-model", world().language_model(),   "--annotations", world().file("annotations.json"),
+      "--report",         world().file("report.html")};
+  EXPECT_TRUE(failed(run("evaluate_demo", arguments), 2, "evaluate_demo",
+                     "annotations.json': the picture '" + world().picture(0) + "' has no \"objects\""));
+  EXPECT_FALSE(std::filesystem::exists(world().file("report.html")));
 }
 
 TEST(ProgramMistakes, DamagedWeightsAreRefused) {

@@ -180,6 +180,18 @@ std::vector<std::string> tensor_names(const std::filesystem::path& file) {
   return names;
 }
 
+std::vector<float> tensor_values(const std::filesystem::path& file, const std::string& name) {
+  const std::string bytes = read_bytes(file);
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const json tensor = json::parse(bytes.substr(8, header)).at(name);
+  if (tensor.at("dtype") != "F32") throw std::runtime_error(name + " is not F32");
+  const auto offsets = tensor.at("data_offsets").get<std::vector<std::uint64_t>>();
+  std::vector<float> values((offsets.at(1) - offsets.at(0)) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + 8 + header + offsets.at(0), values.size() * sizeof(float));
+  return values;
+}
+
 std::vector<std::string> files_below(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {

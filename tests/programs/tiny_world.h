@@ -56,6 +56,9 @@ std::vector<std::string> timeless_log(const std::filesystem::path& run);
 /** Names of the tensors in a safetensors file. */
 std::vector<std::string> tensor_names(const std::filesystem::path& file);
 
+/** The values of a float32 tensor in a safetensors file. */
+std::vector<float> tensor_values(const std::filesystem::path& file, const std::string& name);
+
 /** Names of all files below a folder. */
 std::vector<std::string> files_below(const std::filesystem::path& folder);
 

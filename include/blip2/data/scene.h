@@ -1,5 +1,5 @@
 // Scenes for the demo: one stamp, or two side by side, on a muted background, with a caption that lists the objects
-// from left to right ("a red apple and a tiger"). A model that has seen every object, but never a certain pair, must
+// in alphabetical order ("a red apple and a tiger"). A model that has seen every object, but never a certain pair, must
 // look to name that pair.
 #pragma once
 
@@ -39,8 +39,11 @@ struct Scene {
   std::vector<std::string> objects;
 };
 
-/** Joins objects into a caption: "a tiger", "a red apple and a tiger". */
-std::string list_objects(const std::vector<std::string>& objects);
+/**
+ * Names objects, each with its article, in alphabetical order of what follows it: "a red apple and a tiger". Where they
+ * stand is not told: what a picture shows decides the caption, and its layout is one thing less to learn.
+ */
+std::string list_objects(std::vector<std::string> objects);
 
 /**
  * Puts one or two stamps, given left to right, at random places and sizes on a random background; two may overlap by a

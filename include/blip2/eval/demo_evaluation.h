@@ -26,7 +26,7 @@ struct DemoEvaluation {
   Report report;  // everything but figures that the caller knows (times)
 };
 
-/** Throws UserError when a folder or the annotations are not what they should be. */
+/** Throws UserError when a folder or the annotations are not what they should be, or a picture has no "objects". */
 DemoEvaluation evaluate_demo(const DemoEvaluationOptions& options);
 
 /**

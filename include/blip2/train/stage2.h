@@ -16,6 +16,14 @@ namespace blip2 {
 struct Stage2Options {
   std::string stage1;          // run folder of train_stage1
   std::string language_model;  // run folder of train_language_model, or an OPT or T5 folder
+
+  struct Initialization {
+    /**
+     * Deviation of the projection's first weights (its bias is then 0). 0: uniform in +-1/sqrt(width), as LAVIS. A soft
+     * prompt on the scale of the language model's token embeddings is heard sooner.
+     */
+    double projection_std = 0;
+  } initialization;
   TextOptions text;
   DataOptions data;
   TrainerOptions train;
