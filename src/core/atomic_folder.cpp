@@ -51,7 +51,7 @@ void flush_tree_to_disk(const fs::path& folder) {
   flush_folder_to_disk(folder);
 }
 
-void check_replaceable(const fs::path& target, const std::string& marker) {
+void refuse_foreign(const fs::path& target, const std::string& marker) {
   if (!fs::exists(target)) return;
   if (!fs::is_directory(target))
     throw UserError("cannot create the folder '" + target.string() + "': a file of that name is in the way");
@@ -65,7 +65,7 @@ void check_replaceable(const fs::path& target, const std::string& marker) {
 AtomicFolder::AtomicFolder(const fs::path& target, const std::string& marker) : target_(real_name(target)) {
   if (!target_.has_filename()) throw UserError("will not replace the folder '/'");
   try {
-    check_replaceable(target_, marker);
+    refuse_foreign(target_, marker);
     partial_ = with_suffix(target_, ".partial-" + std::to_string(::getpid()));
     fs::remove_all(partial_);  // left by a dead process that had our number
     fs::create_directory(partial_);
@@ -117,6 +117,15 @@ void AtomicFolder::commit(const std::function<void(CommitStep)>& after) {
   reached(CommitStep::kNewIn);
   discard_previous();  // the new folder is in: what cannot be removed harms no reader
   reached(CommitStep::kOldRemoved);
+}
+
+void check_replaceable(const fs::path& target, const std::string& marker) {
+  const fs::path name = real_name(target);
+  try {
+    refuse_foreign(name, marker);
+  } catch (const fs::filesystem_error& error) {
+    throw_write_error(name, error.code().value());
+  }
 }
 
 fs::path current_folder(const fs::path& target) {

@@ -49,4 +49,12 @@ void flush_folder_to_disk(const std::filesystem::path& folder) {
   ::close(descriptor);
 }
 
+void flush_file_system_to_disk(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) throw_write_error(folder, errno);
+  const int reason = ::syncfs(descriptor) == 0 ? 0 : errno;
+  ::close(descriptor);
+  if (reason != 0) throw_write_error(folder, reason);
+}
+
 }  // namespace blip2

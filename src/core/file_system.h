@@ -1,4 +1,4 @@
-// What atomic files and atomic folders share: the sentence for a failed write and the flush of a folder.
+// What is shared by all who write files: the sentence for a failed write, and flushes to the disk.
 #pragma once
 
 #include <filesystem>
@@ -11,5 +11,11 @@ namespace blip2 {
 
 /** Makes the names in a folder survive a power cut; "" is the working folder. Best effort: some file systems refuse. */
 void flush_folder_to_disk(const std::filesystem::path& folder);
+
+/**
+ * Makes all that was written to the file system of a folder survive a power cut: for many small files, which would take
+ * minutes one by one. Throws WorldError when the disk refuses.
+ */
+void flush_file_system_to_disk(const std::filesystem::path& folder);
 
 }  // namespace blip2

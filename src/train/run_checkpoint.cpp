@@ -81,8 +81,9 @@ void keep_checkpoint(const fs::path& output, std::int64_t step, std::int64_t kee
     if (no_links) fs::copy_file(entry.path(), folder.path() / entry.path().filename());
   }
   folder.commit();
-  auto kept = kept_checkpoints(output);
-  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < kept.size(); ++i) fs::remove_all(kept[i]);
+  const auto kept = kept_checkpoints(output);
+  // The last one is this one.
+  for (std::size_t i = 0; i + 1 + static_cast<std::size_t>(keep) < kept.size(); ++i) fs::remove_all(kept[i]);
 }
 
 void find_differences(const nlohmann::json& stored, const nlohmann::json& current, const std::string& path,
@@ -179,9 +180,12 @@ void remove_unfinished_checkpoints(const fs::path& output) noexcept {
 void remove_run(const fs::path& output) {
   try {
     if (!fs::exists(output)) return;
+    // A folder called tokenizer where no run was is somebody else's.
+    const bool holds_a_run = has_run_checkpoint(output);
     for (const auto& kept : kept_checkpoints(output)) fs::remove_all(kept);
     fs::remove(output / "log.jsonl");
     fs::remove_all(current_folder(checkpoint_folder(output)));
+    if (holds_a_run) fs::remove_all(output / "tokenizer");
   } catch (const fs::filesystem_error& error) {
     refuse_disk(error);
   }

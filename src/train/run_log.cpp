@@ -1,5 +1,7 @@
 #include "blip2/train/run_log.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -56,6 +58,11 @@ void RunLog::write(const StepRecord& record) {
   if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0) {
     throw_write_error(path_, errno);
   }
+}
+
+void RunLog::flush_to_disk() {
+  if (::fsync(::fileno(file_.get())) == 0) return;
+  if (errno != EINVAL && errno != EROFS) throw_write_error(path_, errno);  // those two: a device, which has no disk
 }
 
 }  // namespace blip2

@@ -4,9 +4,11 @@
 #include <cmath>
 
 #include "blip2/checkpoint/module_state.h"
+#include "blip2/core/atomic_folder.h"
 #include "blip2/core/error.h"
 #include "blip2/train/interruption.h"
 #include "train/restore_tensors.h"
+#include "train/run_lock.h"
 
 namespace blip2 {
 namespace {
@@ -108,10 +110,14 @@ Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, 
   start_or_resume();
 }
 
+Trainer::~Trainer() = default;
+
 void Trainer::start_or_resume() {
   std::error_code refused;
   std::filesystem::create_directories(run_.output, refused);
   if (refused) throw WorldError("cannot create '" + run_.output.string() + "': " + refused.message());
+  lock_ = std::make_unique<RunLock>(run_.output);
+  check_replaceable(checkpoint_folder(run_.output));  // not only when hours of training are to be saved
   remove_unfinished_checkpoints(run_.output);
   const bool exists = has_run_checkpoint(run_.output);
   if (exists && run_.fresh && !run_.overwrite) {
@@ -221,6 +227,7 @@ void Trainer::save_checkpoint() {
   state.optimizer = optimizer_.state();
   state.task = task_.state();
   state.random = random_state(device_of(state.parameters));
+  log_->flush_to_disk();  // a checkpoint must not survive a power cut that its log does not
   save_run_checkpoint(run_.output, state, run_.config, options_.keep_checkpoints);
   saved_step_ = step_;
 }

@@ -142,6 +142,9 @@ TEST(AtomicFolder, RefusesToReplaceWhatItDidNotWrite) {
   fs::remove(home / "config.json");
   EXPECT_USER_ERROR(AtomicFolder{home}, "will not replace the folder '" + home.string() + "': it is not empty");
   EXPECT_NO_THROW(AtomicFolder(home, "inner"));
+  EXPECT_USER_ERROR(check_replaceable(home), "will not replace the folder '" + home.string() + "': it is not empty");
+  EXPECT_NO_THROW(check_replaceable(home, "inner"));
+  EXPECT_NO_THROW(check_replaceable(parent.path() / "none"));
   EXPECT_USER_ERROR(AtomicFolder{"/"}, "will not replace the folder '/'");
   write_file_atomically(parent.path() / "file", "x");
   EXPECT_USER_ERROR(AtomicFolder{parent.path() / "file"}, "a file of that name is in the way");

@@ -65,6 +65,17 @@ TEST(RunLog, CutsOffALineThatWasNotFinished) {
   EXPECT_EQ(text_of(file), log_line(record_of(1)) + "\n");
 }
 
+TEST(RunLog, IsFlushedAlsoWhereThereIsNoDisk) {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("/dev/null", folder.path() / "null");
+  for (const char* name : {"log.jsonl", "null"}) {
+    RunLog log(folder.path() / name, 0);
+    log.write(record_of(1));
+    EXPECT_NO_THROW(log.flush_to_disk());
+  }
+  EXPECT_EQ(text_of(folder.path() / "log.jsonl"), log_line(record_of(1)) + "\n");
+}
+
 TEST(RunLog, NamesTheFileThatCannotBeOpened) {
   const TemporaryFolder folder;
   EXPECT_WORLD_ERROR(RunLog(folder.path() / "absent" / "log.jsonl", 0), "absent/log.jsonl'");

@@ -176,6 +176,46 @@ TEST(Trainer, StartsOverOnlyWhenToldToOverwrite) {
   EXPECT_EQ(log_of(folder.path() / "run"), log_of(folder.path() / "reference"));
 }
 
+TEST(Trainer, RefusesAFolderInTheCheckpointsPlaceBeforeItTrains) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path() / "checkpoint");
+  std::ofstream(folder.path() / "checkpoint" / "thesis.txt") << "years of work";
+  for (const bool fresh : {false, true}) {
+    ToyRun run(folder.path());
+    run.fresh = fresh;
+    run.task.before_batch = [](std::int64_t) { FAIL(); };
+    EXPECT_USER_ERROR(run.run(), "will not replace the folder '" + checkpoint_folder(folder.path()).string() + "'");
+    EXPECT_TRUE(std::filesystem::exists(folder.path() / "checkpoint" / "thesis.txt"));
+  }
+}
+
+TEST(Trainer, RefusesAFolderThatAnotherProcessTrainsIn) {
+  const TemporaryFolder folder;
+  ToyRun first(folder.path()), second(folder.path());
+  second.fresh = second.overwrite = true;
+  first.task.before_batch = [&](std::int64_t position) {
+    if (position != 14) return;  // there is a checkpoint by now
+    EXPECT_USER_ERROR(second.run(), "another process is training in '" + folder.path().string() +
+                                        "': wait for its end or stop it, or choose another output folder");
+  };
+  EXPECT_EQ(first.run(), TrainResult::kFinished);
+  EXPECT_EQ(log_of(folder.path()).size(), 20u);
+  EXPECT_EQ(load_run_checkpoint(folder.path()).step, 20);
+  EXPECT_EQ(second.run(), TrainResult::kFinished);
+}
+
+TEST(Trainer, StartingOverRemovesTheTokenizerOfARunAndOfNothingElse) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path() / "tokenizer");
+  ToyRun run(folder.path());
+  run.fresh = true;
+  run.run();
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "tokenizer"));
+  run.overwrite = true;
+  run.run();
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "tokenizer"));
+}
+
 TEST(Trainer, RefusesTheCheckpointOfAnotherModel) {
   const TemporaryFolder folder;
   ToyRun(folder.path()).run();

@@ -48,6 +48,12 @@ class AtomicFolder {
   bool committed_ = false;
 };
 
+/**
+ * Throws UserError when AtomicFolder would not replace what is there under the name `target`, WorldError when that
+ * cannot be told.
+ */
+void check_replaceable(const std::filesystem::path& target, const std::string& marker = "config.json");
+
 /** The folder to read for `target`: itself, or `NAME.previous` where a writer died between two renames. */
 std::filesystem::path current_folder(const std::filesystem::path& target);
 

@@ -37,8 +37,8 @@ void restore_random_state(const NamedTensors& state);
 std::filesystem::path checkpoint_folder(const std::filesystem::path& output);
 
 /**
- * Replaces OUT/checkpoint atomically. Where `keep` > 0 it is also kept as OUT/checkpoint-STEP (hard links) and all but
- * the newest `keep` of those are removed. Throws WorldError; the last complete checkpoint then stays.
+ * Replaces OUT/checkpoint atomically. Where `keep` > 0 it is also kept as OUT/checkpoint-STEP (hard links), beside the
+ * `keep` before it; older ones are removed. Throws WorldError; the last complete checkpoint then stays.
  */
 void save_run_checkpoint(const std::filesystem::path& output, const RunState& state, const nlohmann::json& config,
                          std::int64_t keep);
@@ -55,7 +55,7 @@ RunState load_run_checkpoint(const std::filesystem::path& output);
 /** Removes what a killed run left half written. Only for a moment when nobody writes there. Does not throw. */
 void remove_unfinished_checkpoints(const std::filesystem::path& output) noexcept;
 
-/** Removes all checkpoints and the log of a run. Throws WorldError. */
+/** Removes all checkpoints, the log and the tokenizer of a run. Throws WorldError. */
 void remove_run(const std::filesystem::path& output);
 
 /**

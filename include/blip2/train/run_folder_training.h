@@ -17,7 +17,8 @@ struct RunPlace {
 
 /**
  * Trains, or goes on training, in the folder; progress goes to standard error. Returns the exit code: 0, or 130 where
- * the run was interrupted and can be resumed. Throws what Trainer throws.
+ * the run was interrupted and can be resumed. Throws what Trainer throws, and UserError where a resumed run's
+ * OUT/tokenizer holds another vocabulary than the task's.
  */
 int train_in_folder(Stage1Task& task, const RunPlace& place);
 int train_in_folder(Stage2Task& task, const RunPlace& place);

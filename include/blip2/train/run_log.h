@@ -30,6 +30,9 @@ class RunLog {
   /** Appends one line and flushes it. Throws WorldError when the disk refuses. */
   void write(const StepRecord& record);
 
+  /** Makes what was written survive a power cut. Throws WorldError when the disk refuses. */
+  void flush_to_disk();
+
  private:
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }

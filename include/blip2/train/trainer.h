@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -18,6 +19,8 @@
 #include "blip2/train/train_task.h"
 
 namespace blip2 {
+
+class RunLock;
 
 struct TrainerOptions {
   /** Seeds torch's generators when a run starts; the data sources take the same number. */
@@ -36,7 +39,7 @@ struct TrainerOptions {
   std::int64_t validate_every = 0;
   /** Steps between checkpoints; there is always one after the last step. 0: only that. */
   std::int64_t checkpoint_every = 1000;
-  /** How many older checkpoints stay as OUT/checkpoint-STEP beside the latest. */
+  /** How many older checkpoints stay as OUT/checkpoint-STEP beside the latest, which then has such a name too. */
   std::int64_t keep_checkpoints = 0;
   /** So many steps in a row with a loss or gradient that is not finite end the run. */
   std::int64_t max_skipped_steps = 10;
@@ -65,12 +68,14 @@ int exit_code(TrainResult result);
 class Trainer {
  public:
   /**
-   * Checks the options, then resumes from RUN.output/checkpoint or, where there is none, seeds torch for a fresh start.
-   * `task` and `progress` must outlive it. Throws UserError for bad options, a changed config, a checkpoint of another
-   * model, or a `fresh` start over an existing run; WorldError when the folder cannot be written.
+   * Checks the options and locks the folder, then resumes from RUN.output/checkpoint or, where there is none, seeds
+   * torch for a fresh start. `task` and `progress` must outlive it. Throws UserError for bad options, a changed config,
+   * a checkpoint of another model, a folder of that name that is none, a `fresh` start over an existing run, or where
+   * another process trains; WorldError when the folder cannot be written.
    */
   Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress,
           const AdamW::LearningRateScale& scale = {});
+  ~Trainer();
 
   /**
    * Trains to the last step, or until SIGINT or SIGTERM, which end it after the current step; both save a checkpoint.
@@ -79,7 +84,7 @@ class Trainer {
    */
   TrainResult run();
 
-  /** Finished steps. */
+  /** Finished steps. Above 0 before `run` where a run is resumed. */
   std::int64_t step() const { return step_; }
 
  private:
@@ -95,6 +100,7 @@ class Trainer {
   RunFolder run_;
   Progress& progress_;
   AdamW optimizer_;
+  std::unique_ptr<RunLock> lock_;
   std::optional<RunLog> log_;
   std::int64_t step_ = 0;
   std::int64_t saved_step_ = -1;
