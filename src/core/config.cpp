@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "blip2/core/error.h"
+#include "core/json_reading.h"
 
 namespace blip2 {
 namespace {
@@ -81,12 +82,14 @@ nlohmann::json load_json(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, ignored)) throw UserError("'" + path.string() + "' is a folder, not a file");
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw UserError("cannot open '" + path.string() + "': no such readable file");
+  const auto bounded = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json&) {
+    if (is_too_deep(depth, event)) throw UserError("'" + path.string() + "' is " + kTooDeep);
+    return true;
+  };
   try {
-    return nlohmann::json::parse(stream);
-  } catch (const nlohmann::json::parse_error& error) {
-    std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    const auto start = what.find("parse error");
-    throw UserError("'" + path.string() + "' is not JSON: " + (start == std::string::npos ? what : what.substr(start)));
+    return nlohmann::json::parse(stream, bounded);
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError("'" + path.string() + "' is not JSON: " + reason_of(error));
   }
 }
 

@@ -10,9 +10,11 @@ namespace blip2 {
 
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::uint64_t limit) {
   std::error_code error;
-  const bool regular = std::filesystem::is_regular_file(path, error);
+  const UserError unreadable("cannot open '" + path.string() + "': no such readable file");
+  // Before it is opened: that would wait for whoever writes to a named pipe.
+  if (!std::filesystem::is_regular_file(path, error)) throw unreadable;
   std::ifstream stream(path, std::ios::binary);
-  if (!regular || !stream) throw UserError("cannot open '" + path.string() + "': no such readable file");
+  if (!stream) throw unreadable;
   const auto size = std::filesystem::file_size(path, error);
   if (error) throw UserError("cannot open '" + path.string() + "': " + error.message());
   if (size > limit) {

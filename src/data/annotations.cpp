@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "blip2/core/error.h"
+#include "core/json_reading.h"
 
 namespace blip2 {
 namespace {
@@ -79,16 +80,17 @@ class AnnotationReader {
   // Takes every element and drops it again: the document is never in memory as a whole.
   void read_array(std::istream& stream) {
     const auto take = [&](int depth, Json::parse_event_t event, Json& value) {
+      if (is_too_deep(depth, event)) refuse(place_in_list(), kTooDeep);
       const bool ends = event == Json::parse_event_t::object_end || event == Json::parse_event_t::array_end ||
                         event == Json::parse_event_t::value;
       if (depth != 1 || !ends) return true;
-      add(value, {file_.string(), "record " + std::to_string(annotations_.size())});
+      add(value, place_in_list());
       return false;
     };
     try {
       [[maybe_unused]] const Json nothing_left = Json::parse(stream, take);
-    } catch (const Json::parse_error& error) {
-      refuse({file_.string(), "record " + std::to_string(annotations_.size())}, "not JSON: " + reason(error));
+    } catch (const Json::exception& error) {
+      refuse(place_in_list(), "not JSON: " + reason_of(error));
     }
   }
 
@@ -97,23 +99,22 @@ class AnnotationReader {
     for (std::int64_t number = 1; std::getline(stream, line); ++number) {
       if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
       const Place place{file_.string(), "line " + std::to_string(number)};
+      const auto bounded = [&](int depth, Json::parse_event_t event, const Json&) {
+        if (is_too_deep(depth, event)) refuse(place, kTooDeep);
+        return true;
+      };
       Json record;
       try {
-        record = Json::parse(line);
-      } catch (const Json::parse_error& error) {
-        refuse(place, "not JSON: " + reason(error));
+        record = Json::parse(line, bounded);
+      } catch (const Json::exception& error) {
+        refuse(place, "not JSON: " + reason_of(error));
       }
       add(record, place);
     }
   }
 
-  static std::string reason(const Json::parse_error& error) {
-    const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    const auto start = what.find("parse error");
-    std::string text = start == std::string::npos ? what : what.substr(start);
-    for (auto& letter : text) letter = letter == '\n' ? ' ' : letter;
-    return text;
-  }
+  /** Of the record that comes next. */
+  Place place_in_list() const { return {file_.string(), "record " + std::to_string(annotations_.size())}; }
 
   void add(const Json& record, const Place& place) {
     if (!record.is_object()) refuse(place, "must be an object {\"image\", \"caption\"}, found " + shown(record));

@@ -1,6 +1,7 @@
 #include "blip2/image/image.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -32,6 +33,9 @@ bool is_png(Bytes bytes) {
 }
 bool is_webp(Bytes bytes) {
   return has(bytes, 0, "RIFF") && has(bytes, 8, "WEBP");
+}
+bool is_bmp(Bytes bytes) {
+  return has(bytes, 0, "BM");
 }
 
 std::int64_t big_endian(Bytes bytes, std::size_t offset) {
@@ -75,6 +79,15 @@ void check_webp(Bytes bytes, const std::string& name) {
   }
 }
 
+// A negative height says that the rows stand from above; OS/2's header, of 12 bytes, has short sizes.
+void check_bmp(Bytes bytes, const std::string& name) {
+  if (bytes.size() < 26) return;  // not even a header: OpenCV refuses it
+  const bool is_short = little_endian(bytes, 14, 4) == 12;
+  const auto width = static_cast<std::int32_t>(little_endian(bytes, 18, is_short ? 2 : 4));
+  const auto height = static_cast<std::int32_t>(little_endian(bytes, is_short ? 20 : 22, is_short ? 2 : 4));
+  check_image_size(std::abs(std::int64_t{height}), width, name);
+}
+
 cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
   static const bool silenced = [] {
     cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
@@ -88,6 +101,8 @@ cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
   } else if (is_webp(bytes)) {
     kind = "WebP";
     check_webp(bytes, name);
+  } else if (is_bmp(bytes)) {
+    check_bmp(bytes, name);
   }
   cv::Mat decoded;
   try {

@@ -111,6 +111,19 @@ TEST(Config, MissingAndBrokenFilesAreOneSentence) {
   EXPECT_USER_ERROR(load_json(folder.path() / "bad.json"), "bad.json' is not JSON: parse error at line 2, column 2");
 }
 
+TEST(Config, NestingAndNumbersAreBounded) {
+  const TemporaryFolder folder;
+  const auto load = [&](const std::string& text) {
+    std::ofstream(folder.path() / "odd.json") << text;
+    return load_json(folder.path() / "odd.json");
+  };
+  const auto nested = [](std::size_t levels) { return std::string(levels, '[') + std::string(levels, ']'); };
+  EXPECT_TRUE(load(nested(100)).is_array());
+  EXPECT_USER_ERROR(load(nested(101)), "odd.json' is nested more than 100 levels deep");
+  EXPECT_USER_ERROR(load(std::string(1'000'000, '[')), "odd.json' is nested more than 100 levels deep");
+  EXPECT_USER_ERROR(load(R"({"steps": 1e999})"), "odd.json' is not JSON: number overflow parsing '1e999'");
+}
+
 TEST(NearestName, PrefersTheSmallestEditDistance) {
   EXPECT_EQ(nearest_name("learning_rte", {"warmup_steps", "learning_rate"}), "learning_rate");
   EXPECT_EQ(nearest_name("q", {"completely_different"}), "");

@@ -1,6 +1,7 @@
 #include "blip2/core/read_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <string>
 
@@ -22,6 +23,8 @@ TEST(ReadFile, ErrorsNameTheFile) {
   const TemporaryFolder folder;
   EXPECT_USER_ERROR(read_file(folder.path() / "missing", 10), "missing': no such readable file");
   EXPECT_USER_ERROR(read_file(folder.path(), 10), "no such readable file");
+  ASSERT_EQ(mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
+  EXPECT_USER_ERROR(read_file(folder.path() / "pipe", 10), "pipe': no such readable file");  // and nobody waits
   write_file_atomically(folder.path() / "long", "0123456789");
   EXPECT_USER_ERROR(read_file(folder.path() / "long", 9), "has 10 bytes, more than the 9 that are read");
 }

@@ -88,6 +88,12 @@ TEST_F(Annotations, NameTheRecordThatIsWrong) {
   refuse(good + "\n{\"image\n", "line 2: not JSON: parse error");
   refuse(R"([{"image": "1", "caption": ")" + std::string(70'000, 'x') + "\"}]",
          "record 0: 'caption' has 70000 bytes, more than 65536");
+  const std::string deep = R"({"image": "1.jpg", "caption": "x", "more": )" + std::string(200, '[');
+  refuse("[" + good + ", " + deep, "list.json', record 1: nested more than 100 levels deep");
+  refuse(good + "\n" + deep, "list.json', line 2: nested more than 100 levels deep");
+  const std::string large = R"({"image": "1.jpg", "caption": "x", "image_id": 1e999})";
+  refuse("[" + good + ", " + large + "]", "record 1: not JSON: number overflow parsing '1e999'");
+  refuse(good + "\n" + large, "line 2: not JSON: number overflow parsing '1e999'");
   refuse("[]", "list.json' holds no record");
   refuse("image,caption\n", "list.json' must begin with [ (a JSON list) or { (JSON lines)");
   EXPECT_USER_ERROR(load_annotations(folder_.path() / "absent.json"), "absent.json': no such readable file");

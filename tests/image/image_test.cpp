@@ -131,6 +131,12 @@ TEST(DecodeImage, HugeClaimsAreRefusedBeforeDecoding) {
   while (jpeg[frame] != 0xff || jpeg[frame + 1] != 0xc0) ++frame;
   for (std::size_t i = 5; i < 9; ++i) jpeg[frame + i] = 0xf0;
   EXPECT_USER_ERROR(decode_image(jpeg, "bomb.jpg"), "'bomb.jpg' claims to be 61680 x 61680 pixels");
+  std::vector<std::uint8_t> bmp(54, 0);  // 20480 x -20480, 24 bits: the rows stand from above
+  bmp[0] = 'B', bmp[1] = 'M', bmp[10] = 54, bmp[14] = 40, bmp[26] = 1, bmp[28] = 24;
+  bmp[19] = 0x50, bmp[23] = 0xb0, bmp[24] = 0xff, bmp[25] = 0xff;
+  EXPECT_USER_ERROR(decode_image(bmp, "bomb.bmp"), "'bomb.bmp' claims to be 20480 x 20480 pixels");
+  bmp[14] = 12, bmp[20] = 0x00, bmp[21] = 0x50;  // the same in OS/2's short header
+  EXPECT_USER_ERROR(decode_image(bmp, "bomb.bmp"), "'bomb.bmp' claims to be 20480 x 20480 pixels");
 }
 
 TEST(EncodePng, DecodesToTheSamePixels) {

@@ -16,7 +16,10 @@ namespace blip2 {
 /** What to do with a key that no field has. Our configs refuse; a Hugging Face config.json is full of extra keys. */
 enum class UnknownKeys { kRefuse, kIgnore };
 
-/** Reads a JSON file. Throws UserError with line and column when it is missing or not JSON. */
+/**
+ * Reads a JSON file. Throws UserError when it is missing, not JSON (with line and column) or nested more than 100
+ * levels deep.
+ */
 nlohmann::json load_json(const std::filesystem::path& path);
 
 /** Applies one `a.b.c=value`; the value is JSON where it parses as JSON and a string otherwise. Throws UserError. */

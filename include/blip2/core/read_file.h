@@ -7,7 +7,7 @@
 
 namespace blip2 {
 
-/** The bytes of a file of at most `limit` bytes. Throws UserError when it is missing, unreadable or larger. */
+/** The bytes of a regular file of at most `limit` bytes. Throws UserError when it is none, unreadable or larger. */
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::uint64_t limit);
 
 }  // namespace blip2

@@ -25,7 +25,10 @@ struct ImageRgba {
   std::vector<std::uint8_t> pixels;
 };
 
-/** Pictures with more pixels are refused before they are decoded (Pillow's limit for a "decompression bomb"). */
+/**
+ * Pictures with more pixels are refused (Pillow's limit for a "decompression bomb"): JPEG, PNG, WebP and BMP before
+ * they are decoded, TIFF afterwards, for which OpenCV's own limit of 2^30 pixels bounds the memory.
+ */
 inline constexpr std::int64_t kMaxImagePixels = 178'956'970;
 
 /**
