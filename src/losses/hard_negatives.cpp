@@ -23,8 +23,11 @@ HardNegatives draw_hard_negatives(const at::Tensor& image_to_text_weights, const
                                   std::optional<at::Generator> generator) {
   torch::NoGradGuard no_grad;
   auto draw = [&](const at::Tensor& weights) {
-    // kSoftmaxThenMask leaves a single sample without any weight; multinomial refuses such a row.
-    const at::Tensor rows = weights.sum(1, true).eq(0).to(weights.scalar_type()) + weights;
+    // kSoftmaxThenMask leaves a single sample without any weight, and similarities that are not finite leave NaN, whose
+    // loss the trainer skips; multinomial refuses such rows.
+    const at::Tensor sums = weights.sum(1, true);
+    const at::Tensor usable = sums.isfinite().logical_and(sums.gt(0));
+    const at::Tensor rows = torch::where(usable, weights, torch::ones_like(weights));
     return rows.multinomial(1, /*replacement=*/false, generator).squeeze(1);
   };
   HardNegatives negatives;

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <limits>
 
 #include "blip2/losses/hard_negatives.h"
 #include "blip2/losses/image_grounded_text.h"
@@ -122,6 +123,22 @@ TEST(HardNegatives, NeverTheOwnSampleAndMoreOftenTheMoreSimilar) {
     second += negatives.text_rows[0].item<int>() == 1;
   }
   EXPECT_NEAR(second / 600.0, 1.0 / (1.0 + std::exp(-1.0)), 0.07);  // softmax of (2, 1)
+}
+
+TEST(HardNegatives, RowsThatAreNotFiniteAreDrawnFromEvenly) {
+  torch::manual_seed(12);
+  const double broken = std::numeric_limits<double>::quiet_NaN(), large = std::numeric_limits<double>::infinity();
+  const at::Tensor similarities = torch::tensor({{1.0, 2.0, 1.0}, {broken, 1.0, 1.0}, {large, 1.0, large}}, kDouble);
+  for (const auto rule : {NegativeRule::kMaskThenSoftmax, NegativeRule::kSoftmaxThenMask}) {
+    const at::Tensor weights = negative_weights(similarities, 0, {}, {}, rule);
+    at::Tensor counts = torch::zeros({3, 3}, kDouble);
+    for (int i = 0; i < 300; ++i) {
+      const at::Tensor rows = draw_hard_negatives(weights, weights).text_rows;
+      for (int b = 0; b < 3; ++b) counts[b][rows[b].item<int>()] += 1.0;
+    }
+    EXPECT_EQ(counts[0][0].item<double>(), 0.0) << "other rows are drawn as ever";
+    EXPECT_GT(counts.slice(0, 1).min().item<double>(), 60.0);
+  }
 }
 
 TEST(HardNegatives, SameGeneratorSeedSameDraws) {

@@ -31,7 +31,10 @@ struct HardNegatives {
   at::Tensor text_rows;   // int64 [B], row among the G gathered texts for each picture
 };
 
-/** One draw per row: pictures from `text_to_image` weights, texts from `image_to_text` weights. */
+/**
+ * One draw per row: pictures from `text_to_image` weights, texts from `image_to_text` weights. A row that is not finite
+ * or without any weight is drawn from evenly.
+ */
 HardNegatives draw_hard_negatives(const at::Tensor& image_to_text_weights, const at::Tensor& text_to_image_weights,
                                   std::optional<at::Generator> generator = std::nullopt);
 
