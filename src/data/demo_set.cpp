@@ -13,6 +13,7 @@
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
+#include "core/file_system.h"
 
 namespace blip2 {
 namespace {
@@ -20,6 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kPngCompression = 1;
+
+/** Raised whenever scenes or captions are made otherwise, so that sets of the old kind are made again. */
+constexpr int kFormat = 2;
 
 struct Split {
   std::string name;
@@ -61,7 +65,7 @@ void make_folder(const fs::path& folder) {
   if (error) throw WorldError("cannot create the folder '" + folder.string() + "': " + error.message());
 }
 
-/** Not flushed to the disk one by one, which would take minutes: summary.json, written last, says that all is there. */
+/** Not flushed to the disk one by one, which would take minutes, but together, before summary.json says "complete". */
 void write_picture(const Image& image, const fs::path& file) {
   const auto bytes = encode_png(image, kPngCompression);
   std::ofstream stream(file, std::ios::binary | std::ios::trunc);
@@ -120,7 +124,8 @@ std::string one_per_line(const nlohmann::json& list) {
 nlohmann::json summary_of(const std::vector<Stamp>& stamps, const DemoSetOptions& options) {
   auto list = nlohmann::json::array();
   for (const auto& stamp : stamps) list.push_back({{"name", stamp.name}, {"caption", stamp.caption}});
-  return {{"options", write_config(options)},
+  return {{"format", kFormat},
+          {"options", write_config(options)},
           {"pictures", {{"single", options.single}, {"train", options.train}, {"held_out", options.held_out}}},
           {"stamps", std::move(list)}};
 }
@@ -173,6 +178,7 @@ bool write_demo_set(const std::vector<Stamp>& stamps, const DemoSetOptions& opti
     progress(split.name, static_cast<std::int64_t>(captions.size()));
   }
   write_file_atomically(folder / "captions.txt", training_captions);
+  flush_file_system_to_disk(folder);
   write_file_atomically(folder / "summary.json", summary.dump(1) + "\n");
   return true;
 }

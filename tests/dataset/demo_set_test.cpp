@@ -176,6 +176,22 @@ TEST(WriteDemoSet, ACompleteSetIsLeftAloneAndABrokenOneIsMadeAgain) {
   EXPECT_EQ(load_json(out.path() / "train.json").size(), 20U);
 }
 
+TEST(WriteDemoSet, ASetOfAnotherFormatIsMadeAgain) {
+  const StampFolder folder;
+  const auto stamps = make_stamps(folder);
+  const TemporaryFolder out;
+  write(stamps, small_options(), out.path());
+  auto summary = load_json(out.path() / "summary.json");
+  EXPECT_EQ(summary.at("format"), 2);
+  summary["format"] = 1;
+  write_file_atomically(out.path() / "summary.json", summary.dump());
+  EXPECT_TRUE(write(stamps, small_options(), out.path()));
+  summary.erase("format");  // as before there was one
+  write_file_atomically(out.path() / "summary.json", summary.dump());
+  EXPECT_TRUE(write(stamps, small_options(), out.path()));
+  EXPECT_FALSE(write(stamps, small_options(), out.path()));
+}
+
 TEST(WriteDemoSet, ShuffledCaptionsAreAPermutationThatKeepsPicturesAndHeldOut) {
   const StampFolder folder;
   const auto stamps = make_stamps(folder);
