@@ -156,8 +156,8 @@ remember_libtorch() {
     rm -f "$record"
     return
   fi
-  [ -e "$path/share/cmake/Torch/TorchConfig.cmake" ] || [ -e "$path/lib/libtorch_cpu.so" ] ||
-    fail "--libtorch expects a LibTorch folder with lib/libtorch_cpu.so or share/cmake/Torch, and '$path' has neither"
+  [ -e "$path/lib/libtorch_cpu.so" ] ||
+    fail "--libtorch expects a LibTorch folder with lib/libtorch_cpu.so, and '$path' has none"
   mkdir -p "$(dirname "$record")"
   (cd "$path" && pwd) >"$record"
 }
