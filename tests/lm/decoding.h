@@ -9,8 +9,20 @@
 #include <vector>
 
 #include "blip2/lm/language_model.h"
+#include "blip2/lm/weight_options.h"
 
 namespace blip2 {
+
+/** The same random model on every call, in float64 and evaluation mode. */
+template <typename Model, typename Options>
+Model double_model(const Options& options) {
+  torch::manual_seed(5);
+  WeightOptions weights;
+  weights.dtype = at::kDouble;
+  Model model(options, weights);
+  model->eval();
+  return model;
+}
 
 /** Logits [R, vocabulary] after the ids [R, n] that follow a prompt, by a full pass without any cache. */
 using FullPass = std::function<at::Tensor(const Prompt& prompt, const at::Tensor& ids)>;

@@ -26,15 +26,6 @@ OptOptions small_options() {
   return options;
 }
 
-OptLanguageModel double_model(const OptOptions& options) {
-  torch::manual_seed(5);
-  WeightOptions weights;
-  weights.dtype = at::kDouble;
-  OptLanguageModel model(options, weights);
-  model->eval();
-  return model;
-}
-
 /** The prompt without padding, then the ids: every row by itself, all at once. */
 FullPass full_pass(OptLanguageModel model) {
   return [model](const Prompt& prompt, const at::Tensor& ids) mutable {
@@ -65,28 +56,28 @@ class OptShapes : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(OptShapes, StepsEqualFullPasses) {
-  auto model = double_model(options());
+  auto model = double_model<OptLanguageModel>(options());
   for (const bool in_front : {true, false}) {
     expect_steps_equal_full_passes(*model, padded_prompt(*model, 3, 6, in_front), 40, 1e-12, full_pass(model));
   }
 }
 
 TEST_P(OptShapes, ReorderedRowsKeepTheirHistories) {
-  auto model = double_model(options());
+  auto model = double_model<OptLanguageModel>(options());
   expect_reorder_keeps_histories(*model, padded_prompt(*model, 3, 6, true), 1e-12, full_pass(model));
 }
 
 INSTANTIATE_TEST_SUITE_P(Opt, OptShapes, testing::Values("pre_norm", "post_norm", "own_head"));
 
 TEST(Opt, PaddedBatchEqualsSingleRows) {
-  auto model = double_model(small_options());
+  auto model = double_model<OptLanguageModel>(small_options());
   const at::Tensor ids = torch::randint(3, 31, {4, 5}, torch::kLong);
   expect_batch_equals_single_rows(*model, padded_prompt(*model, 4, 7, true), ids, 1e-12);
   expect_batch_equals_single_rows(*model, padded_prompt(*model, 4, 7, false), ids, 1e-12);
 }
 
 TEST(Opt, LaterTokensDoNotChangeEarlierLogits) {
-  auto model = double_model(small_options());
+  auto model = double_model<OptLanguageModel>(small_options());
   Prompt prompt = padded_prompt(*model, 1, 6, true);
   const at::Tensor before = model->logits(prompt);
   prompt.embeds = prompt.embeds.clone();
@@ -172,7 +163,7 @@ TEST(Opt, PublishedParameterCounts) {
 }
 
 TEST(Opt, LossLeavesOutIgnoredLabels) {
-  auto model = double_model(small_options());
+  auto model = double_model<OptLanguageModel>(small_options());
   const Prompt prompt = padded_prompt(*model, 1, 6, true);
   const at::Tensor logits = model->logits(prompt)[0];
   const at::Tensor labels = torch::tensor({{9, -100, 4, 7}}, torch::kLong);  // of rows 2..5; the first has no predictor
@@ -258,7 +249,7 @@ TEST(Opt, PaddingInFrontStaysFiniteUnderAutocast) {
 TEST(Opt, RefusesMorePositionsThanItHas) {
   OptOptions options = small_options();
   options.max_position_embeddings = 8;
-  auto model = double_model(options);
+  auto model = double_model<OptLanguageModel>(options);
   EXPECT_USER_ERROR(model->begin(padded_prompt(*model, 1, 9, true)),
                     "has 8 positions for prompt and answer together, but this sequence needs 9: shorten");
   // Padding takes no position.
@@ -270,7 +261,7 @@ TEST(Opt, RefusesMorePositionsThanItHas) {
 }
 
 TEST(Opt, RefusesWrongShapes) {
-  auto model = double_model(small_options());
+  auto model = double_model<OptLanguageModel>(small_options());
   const Prompt prompt = padded_prompt(*model, 2, 6, true);
   EXPECT_THROW(model->logits({prompt.embeds.narrow(2, 0, 5), prompt.mask}), c10::Error);
   EXPECT_THROW(model->logits({prompt.embeds, prompt.mask.narrow(1, 0, 5)}), c10::Error);

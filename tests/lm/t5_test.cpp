@@ -33,15 +33,6 @@ T5Options small_options() {
   return options;
 }
 
-T5LanguageModel double_model(const T5Options& options) {
-  torch::manual_seed(5);
-  WeightOptions weights;
-  weights.dtype = at::kDouble;
-  T5LanguageModel model(options, weights);
-  model->eval();
-  return model;
-}
-
 /** Encoder and the whole decoder again. */
 FullPass full_pass(T5LanguageModel model) {
   return [model](const Prompt& prompt, const at::Tensor& ids) mutable {
@@ -54,13 +45,13 @@ TEST(T5, StepsEqualFullPasses) {
   for (const bool tied : {false, true}) {
     T5Options options = small_options();
     options.tie_word_embeddings = options.scale_decoder_outputs = tied;
-    auto model = double_model(options);
+    auto model = double_model<T5LanguageModel>(options);
     expect_steps_equal_full_passes(*model, padded_prompt(*model, 3, 6, false), 40, 1e-12, full_pass(model));
   }
 }
 
 TEST(T5, ReorderedRowsKeepTheirHistories) {
-  auto model = double_model(small_options());
+  auto model = double_model<T5LanguageModel>(small_options());
   expect_reorder_keeps_histories(*model, padded_prompt(*model, 3, 6, false), 1e-12, full_pass(model));
   Prompt unpadded = padded_prompt(*model, 3, 6, false);
   unpadded.mask.fill_(1);
@@ -68,13 +59,13 @@ TEST(T5, ReorderedRowsKeepTheirHistories) {
 }
 
 TEST(T5, PaddedBatchEqualsSingleRows) {
-  auto model = double_model(small_options());
+  auto model = double_model<T5LanguageModel>(small_options());
   const at::Tensor ids = torch::randint(2, 31, {4, 5}, torch::kLong);
   expect_batch_equals_single_rows(*model, padded_prompt(*model, 4, 7, false), ids, 1e-12);
 }
 
 TEST(T5, ReadsPromptAndPositionsOfTheAnswer) {
-  auto model = double_model(small_options());
+  auto model = double_model<T5LanguageModel>(small_options());
   const at::Tensor ids = torch::tensor({{0, 7, 7, 7}}, torch::kLong);
   Prompt prompt = padded_prompt(*model, 1, 6, false);
   const at::Tensor before = model->logits(prompt, ids);
@@ -83,7 +74,7 @@ TEST(T5, ReadsPromptAndPositionsOfTheAnswer) {
 }
 
 TEST(T5, GradientOfThePositionBiasesEqualsDifferences) {
-  auto model = double_model(small_options());
+  auto model = double_model<T5LanguageModel>(small_options());
   const Prompt prompt = padded_prompt(*model, 2, 6, false);
   const at::Tensor labels = torch::tensor({{4, 5, 6, 1}, {9, 1, -100, -100}}, torch::kLong);
   model->loss(prompt, labels).backward();
@@ -187,7 +178,7 @@ TEST(T5, ShiftsLabelsBehindTheStartToken) {
 }
 
 TEST(T5, RefusesWrongShapesAndForeignStates) {
-  auto model = double_model(small_options());
+  auto model = double_model<T5LanguageModel>(small_options());
   const Prompt prompt = padded_prompt(*model, 2, 6, false);
   EXPECT_THROW(model->begin({prompt.embeds.narrow(2, 0, 5), prompt.mask}), c10::Error);
   EXPECT_THROW(model->logits(prompt, torch::zeros({3, 2}, torch::kLong)), c10::Error);
