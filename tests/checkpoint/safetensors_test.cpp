@@ -34,7 +34,8 @@ std::filesystem::path write_container(const TemporaryFolder& folder, const std::
 }
 
 bool equal_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
+  if (a.scalar_type() != b.scalar_type() || a.sizes() != b.sizes()) return false;
+  return a.numel() == 0 ||  // memcmp may not be given the null pointers of empty tensors
          std::memcmp(a.contiguous().const_data_ptr(), b.contiguous().const_data_ptr(), a.nbytes()) == 0;
 }
 
