@@ -101,13 +101,7 @@ BeamSearch::BeamSearch(Search search)
 at::Tensor BeamSearch::next_scores(std::int64_t step) const {
   at::Tensor scores = process(search_.processors, ids_.history(), search_.logits.to(at::kFloat).log_softmax(-1));
   if (shared_) scores = scores.repeat_interleave(beams_, 0);
-  if (search_.observer) {
-    StepScores seen{step, {}, scores};
-    for (const auto& item : items_) {
-      for (std::int64_t k = 0; k < beams_; ++k) seen.rows.push_back(item.row * beams_ + k);
-    }
-    search_.observer(seen);
-  }
+  if (search_.observer) search_.observer({step, scores});
   return scores;
 }
 
@@ -253,7 +247,7 @@ Generated BeamSearch::run() {
     Continuation next = choose(found);
     for (auto& item : items_) check_improvement(item);
     if (all_hit || std::all_of(items_.begin(), items_.end(), [this](const Item& i) { return is_done(i); })) break;
-    if (!search_.options.do_sample) drop_done(next);
+    if (!search_.options.do_sample && !search_.observer) drop_done(next);
     feed(next);
   }
   return result();

@@ -44,7 +44,7 @@ Generated token_search(Search search) {
   std::vector<bool> finished(active.size(), false);
   for (std::int64_t step = 0;; ++step) {
     const at::Tensor scores = process(search.processors, ids.history(), search.logits.to(at::kFloat));
-    if (search.observer) search.observer({step, active, scores});
+    if (search.observer) search.observer({step, scores});
     std::vector<double> log_probabilities;
     std::vector<std::int64_t> tokens = choose(search, scores, log_probabilities);
 
@@ -64,7 +64,7 @@ Generated token_search(Search search) {
     ids.append(tokens);
     if (open.empty() || ids.length() == search.limits.max_length) break;
 
-    if (open.size() < tokens.size() && !search.options.do_sample) {
+    if (open.size() < tokens.size() && !search.options.do_sample && !search.observer) {
       search.state->reorder(long_tensor(open, device));
       ids.select(open);
       for (std::size_t r = 0; r < open.size(); ++r) {

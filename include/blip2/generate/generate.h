@@ -1,6 +1,7 @@
 // Search for an answer: greedy, sampling, beam search and beam-sample over the LanguageModel interface alone (Hugging
 // Face specification, sections 7.2 to 7.5). The prompt is read once per row, then its state is fanned out to the beams.
-// Rows that are done leave the batch, except when sampling, where the random draws are those of a full batch.
+// Rows that are done leave the batch, except when sampling, where the random draws are those of a full batch, and when
+// somebody observes the steps.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -39,11 +40,11 @@ struct Hypothesis {
 /** [B][num_return_sequences]; of a beam search the best first. */
 using Generated = std::vector<std::vector<Hypothesis>>;
 
-/** The scores a step decided by. */
+/** The scores a step decided by, of every row, also of those that are done and go on unheard. */
 struct StepScores {
   std::int64_t step = 0;
-  std::vector<std::int64_t> rows;  // row r is beam (or draw) rows[r] % width of prompt row rows[r] / width
-  at::Tensor scores;               // float32 [R, vocabulary] after the processors; log-probabilities in beam search
+  /** float32 [B * beams or draws, vocabulary] after the processors; log-probabilities in beam search. */
+  at::Tensor scores;
 };
 using StepObserver = std::function<void(const StepScores&)>;
 
