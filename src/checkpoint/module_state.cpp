@@ -1,6 +1,7 @@
 // Loading in two passes: compare everything, then copy everything.
 #include "blip2/checkpoint/module_state.h"
 
+#include <set>
 #include <sstream>
 
 #include "blip2/checkpoint/hugging_face.h"
@@ -10,8 +11,6 @@
 
 namespace blip2 {
 namespace {
-
-constexpr std::size_t kNamesInMessage = 8;
 
 // A tensor that need not be in memory yet.
 struct Candidate {
@@ -61,8 +60,7 @@ void refuse(const std::vector<std::string>& problems, const std::string& source)
   if (problems.empty()) return;
   std::string text = "'" + source + "': " + std::to_string(problems.size()) +
                      (problems.size() == 1 ? " tensor does" : " tensors do") + " not fit the model: ";
-  for (std::size_t i = 0; i < problems.size() && i < kNamesInMessage; ++i) text += (i > 0 ? ", " : "") + problems[i];
-  if (problems.size() > kNamesInMessage) text += " and " + std::to_string(problems.size() - kNamesInMessage) + " more";
+  for (std::size_t i = 0; i < problems.size(); ++i) text += (i > 0 ? ", " : "") + problems[i];
   throw UserError(text);
 }
 
@@ -71,12 +69,16 @@ LoadReport load(torch::nn::Module& module, const Candidates& candidates, const L
   LoadReport report;
   std::vector<std::string> missing, misshapen, unexpected;
   std::vector<std::pair<at::Tensor, const Candidate*>> fitting;
+  std::set<std::string> used;
   for (const auto& [name, parameter] : parameters) {
-    const auto found = candidates.find(options.prefix + name);
+    const auto renamed = options.stored_as.find(name);
+    const std::string stored = options.prefix + (renamed == options.stored_as.end() ? name : renamed->second);
+    const auto found = candidates.find(stored);
     if (is_ignored(name, options.ignore)) continue;
+    used.insert(stored);
     if (found == candidates.end()) {
-      report.missing.push_back(options.prefix + name);
-      missing.push_back(in_quotes(options.prefix + name) + " is missing");
+      report.missing.push_back(stored);
+      missing.push_back(in_quotes(stored) + " is missing");
     } else if (const std::string reason = misfit(parameter, found->second); !reason.empty()) {
       misshapen.push_back(in_quotes(found->first) + reason);
     } else {
@@ -86,7 +88,7 @@ LoadReport load(torch::nn::Module& module, const Candidates& candidates, const L
   for (const auto& [name, candidate] : candidates) {
     if (!begins_with(name, options.prefix)) continue;
     const std::string own_name = name.substr(options.prefix.size());
-    if (parameters.count(own_name) != 0 || is_ignored(own_name, options.ignore)) continue;
+    if (used.count(name) != 0 || is_ignored(own_name, options.ignore)) continue;
     report.unexpected.push_back(name);
     unexpected.push_back(in_quotes(name) + " is unexpected");
   }

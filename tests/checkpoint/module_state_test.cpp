@@ -69,12 +69,26 @@ TEST(LoadParameters, ListsEverythingWrongAndChangesNothing) {
   EXPECT_TRUE(torch::equal(before, net->second->weight));
 }
 
-TEST(LoadParameters, NamesTheFirstEightAndCountsTheRest) {
+TEST(LoadParameters, NamesEverythingThatDoesNotFit) {
   Net net;
   NamedTensors tensors = fitting_tensors();
   for (int i = 0; i < 11; ++i) tensors["x" + std::to_string(i)] = torch::ones({1});
   EXPECT_USER_ERROR(load_parameters(*net, tensors), "11 tensors do not fit the model: 'x0' is unexpected, 'x1' is");
-  EXPECT_USER_ERROR(load_parameters(*net, tensors), "'x6' is unexpected and 3 more");
+  EXPECT_USER_ERROR(load_parameters(*net, tensors), "'x8' is unexpected, 'x9' is unexpected");
+}
+
+TEST(LoadParameters, ReadsAParameterUnderTheNameThatTheSourceHasForIt) {
+  Net net;
+  NamedTensors tensors = fitting_tensors();
+  const at::Tensor bias = tensors.at("first.bias");
+  tensors.erase("first.bias");
+  tensors["alias"] = bias;
+  LoadOptions options;
+  options.stored_as["first.bias"] = "alias";
+  load_parameters(*net, tensors, options);
+  EXPECT_TRUE(torch::equal(net->first->bias, bias));
+  tensors.erase("alias");
+  EXPECT_USER_ERROR(load_parameters(*net, tensors, options), "'alias' is missing");
 }
 
 TEST(LoadParameters, RefusesIntegersForWeights) {

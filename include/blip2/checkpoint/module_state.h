@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ struct LoadOptions {
    * the dot) every name that begins so, after the prefix. A parameter of such a name is not missed either.
    */
   std::vector<std::string> ignore = {"position_ids"};
+  /** Parameters that the source has under another name: own name -> the source's, both without the prefix. */
+  std::map<std::string, std::string> stored_as;
   /** Missing and unexpected tensors are errors; otherwise they are reported. A wrong shape is always an error. */
   bool strict = true;
 };
@@ -47,8 +50,7 @@ struct LoadReport {
 
 /**
  * Copies tensors into the parameters of `module`, converting the floating dtype and the device. Throws one UserError
- * that lists what is missing, misshapen or unexpected (the first 8 and a count) and then leaves every parameter
- * untouched.
+ * that lists everything that is missing, misshapen or unexpected and then leaves every parameter untouched.
  */
 LoadReport load_parameters(torch::nn::Module& module, const NamedTensors& tensors, const LoadOptions& options = {});
 
