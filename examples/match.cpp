@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   std::string model_folder;
   std::vector<std::string> pictures, texts;
   bool json = false;
-  app.add_option("--model", model_folder, "Run folder of train_stage1")->required();
+  app.add_option("--model", model_folder, "Run folder of train_stage1, or a published retrieval folder")->required();
   // One each: a list would take the pictures behind it for texts.
   app.add_option("--text", texts, "A text; may be given several times")->allow_extra_args(false)->required();
   app.add_option("pictures", pictures, "Picture files")->required();
@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
     torch::NoGradGuard no_grad;
     blip2::RepresentationModel loaded = blip2::load_representation_model(model_folder);
     auto& model = *loaded.model;
-    const auto batch = blip2::load_pictures("match", pictures, loaded.config, model.options());
+    const auto batch = blip2::load_pictures("match", pictures, loaded.transform);
     blip2::BatchOptions cut;
     cut.max_length = model.options().qformer_config.max_position_embeddings;
     const blip2::TextTokens text = blip2::tokenize(*loaded.tokenizer, texts, cut);

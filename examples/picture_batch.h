@@ -8,10 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "blip2/core/config.h"
 #include "blip2/core/error.h"
 #include "blip2/image/transforms.h"
-#include "blip2/models/blip2_options.h"
 
 namespace blip2 {
 
@@ -25,17 +23,11 @@ struct PictureBatch {
 };
 
 /**
- * Reads what can be read and names the rest on standard error as `program` would. Pictures are normalised as in the
- * run's config. Throws UserError when none can be read.
+ * Reads what can be read and names the rest on standard error as `program` would; `transform` is the model's. Throws
+ * UserError when none can be read.
  */
 inline PictureBatch load_pictures(const std::string& program, const std::vector<std::string>& files,
-                                  const nlohmann::json& run_config, const Blip2Options& model) {
-  ImageTransformOptions transform;
-  const auto pointer = nlohmann::json::json_pointer("/data/transform");
-  if (run_config.contains(pointer)) {
-    read_config(run_config.at(pointer), transform, "config.json", UnknownKeys::kIgnore);
-  }
-  transform.image_size = model.vision_config.image_size;
+                                  const ImageTransformOptions& transform) {
   PictureBatch batch;
   std::vector<at::Tensor> pictures;
   for (const auto& file : files) {

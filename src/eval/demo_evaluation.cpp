@@ -2,7 +2,6 @@
 
 #include <torch/torch.h>
 
-#include "blip2/core/config.h"
 #include "blip2/core/error.h"
 #include "blip2/data/annotations.h"
 #include "blip2/image/transforms.h"
@@ -28,10 +27,8 @@ struct Pictures {
   std::int64_t size() const { return pixels.size(0); }
 };
 
-Pictures load_pictures(const DemoEvaluationOptions& options, const nlohmann::json& config, std::int64_t image_size) {
-  ImageTransformOptions transform;
-  read_config(config.at("data").at("transform"), transform, options.stage1, UnknownKeys::kIgnore);
-  transform.image_size = image_size;
+Pictures load_pictures(const DemoEvaluationOptions& options, const ImageTransformOptions& transform) {
+  const std::int64_t image_size = transform.image_size;
   Pictures pictures;
   std::vector<at::Tensor> pixels;
   for (const Annotation& annotation : load_annotations(options.annotations)) {
@@ -146,8 +143,7 @@ DemoEvaluation evaluate_demo(const DemoEvaluationOptions& options) {
   torch::NoGradGuard no_grad;
   RepresentationModel representation = load_representation_model(options.stage1);
   GeneratorModel generator = load_generator_model(options.stage2);
-  const Pictures pictures =
-      load_pictures(options, representation.config, representation.model->options().vision_config.image_size);
+  const Pictures pictures = load_pictures(options, representation.transform);
   std::vector<std::int64_t> own;
   for (std::int64_t i = 0; i < pictures.size(); ++i) own.push_back(i);
 

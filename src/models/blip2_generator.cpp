@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "blip2/core/error.h"
+
 namespace blip2 {
 namespace {
 
@@ -13,12 +15,13 @@ Blip2GeneratorOptions resolved(Blip2GeneratorOptions options) {
 
 }  // namespace
 
-Blip2GeneratorImpl::Blip2GeneratorImpl(const Blip2GeneratorOptions& options) : options_(resolved(options)) {
+Blip2GeneratorImpl::Blip2GeneratorImpl(const Blip2GeneratorOptions& options, const WeightOptions& language_weights)
+    : options_(resolved(options)) {
   const std::int64_t width = options_.qformer_config.hidden_size;
   vision_model = register_module("vision_model", make_vision_encoder(options_.vision_config));
   query_tokens = register_parameter("query_tokens", torch::empty({1, options_.num_query_tokens, width}));
   qformer = register_module("qformer", QFormer(options_.qformer_config));
-  language_model = make_language_model(options_.text_config);
+  language_model = make_language_model(options_.text_config, language_weights);
   language_projection = register_module("language_projection", torch::nn::Linear(width, language_model->width()));
   register_module("language_model", language_model->module().shared_from_this());
   torch::NoGradGuard no_grad;
@@ -36,6 +39,25 @@ at::Tensor Blip2GeneratorImpl::project_image(const at::Tensor& pixels, QFormerTr
 Prompt Blip2GeneratorImpl::prompt(const at::Tensor& image_prompt, const TextTokens& text) {
   const at::Tensor visible = torch::ones({image_prompt.size(0), image_prompt.size(1)}, text.mask.options());
   return {torch::cat({image_prompt, language_model->embed(text.ids)}, 1), torch::cat({visible, text.mask}, 1)};
+}
+
+Prompt Blip2GeneratorImpl::prompt_with_placeholders(const at::Tensor& image_prompt, const TextTokens& text) {
+  if (!options_.image_token_index) {
+    throw UserError(
+        "the text is to hold placeholders for the picture, but the model's config has no image_token_index");
+  }
+  const at::Tensor placeholder = text.ids.eq(*options_.image_token_index);
+  const at::Tensor counts = placeholder.sum(1).to(at::kCPU);
+  for (std::int64_t row = 0; row < counts.size(0); ++row) {
+    const auto count = counts[row].item<std::int64_t>();
+    if (count == image_prompt.size(1)) continue;
+    throw UserError("row " + std::to_string(row) + " of the text holds " + std::to_string(count) +
+                    " placeholders for its picture, expected " + std::to_string(image_prompt.size(1)) +
+                    " (num_query_tokens)");
+  }
+  const at::Tensor embeds = language_model->embed(text.ids);
+  return {embeds.masked_scatter(placeholder.unsqueeze(-1).expand_as(embeds), image_prompt.to(embeds.scalar_type())),
+          text.mask};
 }
 
 at::Tensor Blip2GeneratorImpl::loss(const GenerationBatch& batch) {

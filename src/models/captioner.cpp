@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "blip2/core/error.h"
+
 namespace blip2 {
 namespace {
 
@@ -12,6 +14,38 @@ std::string trimmed(const std::string& text) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> answer_token_ids(const GeneratorModel& generator, const std::string& answer) {
+  const LanguageModel& model = *generator.model->language_model;
+  const bool continues = !model.is_encoder_decoder();
+  auto ids = generator.tokenizer->encode(continues ? " " + answer : answer, /*add_special_tokens=*/false);
+  ids.push_back(model.special_ids().end);
+  return ids;
+}
+
+std::vector<std::vector<RankedAnswer>> rank_given_answers(GeneratorModel& generator, const at::Tensor& pixels,
+                                                          const std::string& prompt,
+                                                          const std::vector<std::string>& answers, RankBy by) {
+  torch::NoGradGuard no_grad;
+  std::vector<std::vector<std::int64_t>> ids;
+  for (const std::string& answer : answers) {
+    if (trimmed(answer).empty()) throw UserError("an answer to rank is empty");
+    ids.push_back(answer_token_ids(generator, trimmed(answer)));
+  }
+  const std::vector<std::string> prompts(static_cast<std::size_t>(pixels.size(0)), prompt);
+  const TextTokens text = tokenize(*generator.tokenizer, prompts, {});
+  const auto scores = score_answers(*generator.model->language_model,
+                                    generator.model->prompt(generator.model->project_image(pixels), text), ids);
+  std::vector<std::vector<RankedAnswer>> ranked;
+  for (const auto& row : scores) {
+    auto& own = ranked.emplace_back();
+    for (const std::int64_t index : rank_answers(row, by)) {
+      const auto i = static_cast<std::size_t>(index);
+      own.push_back({trimmed(answers[i]), ids[i], row[i]});
+    }
+  }
+  return ranked;
+}
 
 std::vector<std::vector<Caption>> caption_pictures(GeneratorModel& generator, const at::Tensor& pixels,
                                                    const std::string& prompt, const GenerationOptions& options) {

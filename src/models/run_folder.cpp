@@ -7,7 +7,9 @@
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
+#include "blip2/models/published_folder.h"
 #include "blip2/text/load_tokenizer.h"
+#include "models/language_tensors.h"
 
 namespace blip2 {
 namespace {
@@ -73,13 +75,24 @@ std::string frozen_part(const nlohmann::json& config, const std::string& name, c
 }
 
 /** What BLIP-2 does otherwise than the language model's own folder says. */
-void adapt_to_blip2(LanguageModelOptions& options, const ModelTensors& tensors, const Tokenizer& tokenizer) {
+void adapt_to_blip2(LanguageModelOptions& options, const Tokenizer& tokenizer) {
   // OPT ends an answer at the newline that captions are trained with (LAVIS 4.2).
   const std::vector<std::int64_t> newline = tokenizer.encode("\n", /*add_special_tokens=*/false);
   if (options.model_type == "opt" && newline.size() == 1) options.opt.eos_token_id = newline.front();
-  // FlanT5: the exact GELU in place of the tanh form (LAVIS 4.3); a head in the file is a head, whatever the flag says.
+  // FlanT5: the exact GELU in place of the tanh form (LAVIS 4.3).
   if (options.t5.is_gated_act && options.t5.dense_act_fn == "gelu_new") options.t5.dense_act_fn = "gelu";
-  if (tensors.contains("lm_head.weight")) options.t5.tie_word_embeddings = false;
+}
+
+/** How a run's pictures were prepared; `config` is the run's. */
+ImageTransformOptions run_transform(const nlohmann::json& config, const std::filesystem::path& weights,
+                                    std::int64_t image_size) {
+  ImageTransformOptions transform;
+  const auto pointer = nlohmann::json::json_pointer("/data/transform");
+  if (config.contains(pointer)) {
+    read_config(config.at(pointer), transform, (weights / "config.json").string(), UnknownKeys::kIgnore);
+  }
+  transform.image_size = image_size;
+  return transform;
 }
 
 }  // namespace
@@ -143,6 +156,7 @@ RepresentationModel load_representation_model(const std::filesystem::path& folde
   const std::filesystem::path weights = weights_folder(folder);
   RepresentationModel result;
   result.config = load_model_config(weights);
+  if (is_published(result.config)) return load_published_retrieval(weights);
   result.model = Blip2QFormer(read_section<Blip2Options>(result.config, "model", weights));
   const ModelTensors tensors(weights);
   if (read_section<VisionSection>(result.config, "vision", weights).frozen) {
@@ -153,6 +167,7 @@ RepresentationModel load_representation_model(const std::filesystem::path& folde
     load_parameters(*result.model, tensors, from(weights));
   }
   result.tokenizer = load_tokenizer(tokenizer_folder(folder));
+  result.transform = run_transform(result.config, weights, result.model->options().vision_config.image_size);
   result.model->eval();
   return result;
 }
@@ -166,16 +181,14 @@ LanguageModelFolder load_language_model(const std::filesystem::path& folder) {
               (weights / "config.json").string(), UnknownKeys::kIgnore);
   result.tokenizer = load_tokenizer(tokenizer_folder(folder));
   const ModelTensors tensors(weights);
-  adapt_to_blip2(result.options, tensors, *result.tokenizer);
-  result.model = make_language_model(result.options);
-  // Copies of tables that published folders may hold besides.
-  std::vector<std::string> copies = {"EncDecAttention.relative_attention_bias.weight"};
-  if (result.model->is_encoder_decoder()) {
-    copies.emplace_back("embed_tokens.weight");
-  } else if (result.options.opt.tie_word_embeddings) {
-    copies.emplace_back("lm_head.weight");
-  }
-  load_parameters(result.model->module(), tensors, from(weights, copies));
+  const LanguageTensors stored = adapt_to_tensors(result.options, tensors, "");
+  adapt_to_blip2(result.options, *result.tokenizer);
+  WeightOptions read_next;
+  read_next.initialize = false;
+  result.model = make_language_model(result.options, read_next);
+  LoadOptions load = from(weights, stored.copies);
+  load.stored_as = stored.stored_as;
+  load_parameters(result.model->module(), tensors, load);
   result.model->module().eval();
   return result;
 }
@@ -203,6 +216,7 @@ GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::f
 GeneratorModel load_generator_model(const std::filesystem::path& folder) {
   const std::filesystem::path weights = weights_folder(folder);
   const nlohmann::json config = load_model_config(weights);
+  if (is_published(config)) return load_published_generator(weights);
   GeneratorModel result =
       join_for_stage2(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder));
   result.config = config;
@@ -210,6 +224,7 @@ GeneratorModel load_generator_model(const std::filesystem::path& folder) {
   load_parameters(*result.model, ModelTensors(weights),
                   from(weights, {"language_model.", "vision_model.embeddings.", "vision_model.encoder.",
                                  "vision_model.pre_layrnorm."}));
+  result.transform = run_transform(config, weights, result.model->options().vision_config.image_size);
   result.model->eval();
   return result;
 }

@@ -162,7 +162,7 @@ TEST(ProgramChain, TheProjectionStartsAtTheDeviationThatIsAskedFor) {
 }
 
 TEST(ProgramChain, HelpIsNoFailure) {
-  for (const char* name : {"build_vocabulary", "caption", "evaluate_demo", "match", "prepare_demo",
+  for (const char* name : {"build_vocabulary", "caption", "evaluate_demo", "features", "match", "prepare_demo", "trace",
                            "train_language_model", "train_stage1", "train_stage2"}) {
     const Outcome outcome = run(name, {"--help"});
     EXPECT_TRUE(succeeded(outcome)) << name;

@@ -23,7 +23,8 @@ struct GenerationBatch {
 
 class Blip2GeneratorImpl : public torch::nn::Module {
  public:
-  explicit Blip2GeneratorImpl(const Blip2GeneratorOptions& options);
+  /** `language_weights` says how the language model's weights come into being. */
+  explicit Blip2GeneratorImpl(const Blip2GeneratorOptions& options, const WeightOptions& language_weights = {});
 
   /** The language model's loss of the texts, given the pictures. */
   at::Tensor loss(const GenerationBatch& batch);
@@ -33,6 +34,12 @@ class Blip2GeneratorImpl : public torch::nn::Module {
 
   /** Soft prompt [B, Q, width] followed by embedded text, as the language model reads it. */
   Prompt prompt(const at::Tensor& image_prompt, const TextTokens& text);
+
+  /**
+   * The same for text whose ids hold Q placeholders `image_token_index` a row, wherever they stand (Hugging Face 3.3).
+   * Throws UserError for a row with another number of them, or when the model has no such id.
+   */
+  Prompt prompt_with_placeholders(const at::Tensor& image_prompt, const TextTokens& text);
 
   /** No gradients for image encoder and language model from now on; both stay in evaluation mode. */
   void freeze();

@@ -1,10 +1,12 @@
-// From pictures to sentences: the stage-2 model with its tokenizer and decoding, in one call.
+// From pictures to sentences: the stage-2 model with its tokenizer and decoding, in one call; or the likeliest of given
+// sentences.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "blip2/generate/generate.h"
+#include "blip2/generate/rank_answers.h"
 #include "blip2/models/run_folder.h"
 
 namespace blip2 {
@@ -22,5 +24,22 @@ struct Caption {
  */
 std::vector<std::vector<Caption>> caption_pictures(GeneratorModel& generator, const at::Tensor& pixels,
                                                    const std::string& prompt, const GenerationOptions& options);
+
+/** An answer as the language model would say it, end token included: OPT after a space, T5 from the start. */
+std::vector<std::int64_t> answer_token_ids(const GeneratorModel& generator, const std::string& answer);
+
+struct RankedAnswer {
+  std::string text;
+  std::vector<std::int64_t> token_ids;
+  AnswerScore score;
+};
+
+/**
+ * The given answers for each of pixels [B, 3, S, S], likeliest first: multiple choice and closed-set questions. Throws
+ * UserError for an answer that is empty or too long.
+ */
+std::vector<std::vector<RankedAnswer>> rank_given_answers(GeneratorModel& generator, const at::Tensor& pixels,
+                                                          const std::string& prompt,
+                                                          const std::vector<std::string>& answers, RankBy by);
 
 }  // namespace blip2

@@ -1,5 +1,5 @@
-// Models out of the folders that our trainers leave. A run keeps only what it trained; where its frozen parts came from
-// stands in its config as path and fingerprint, and loading joins them again.
+// Models out of the folders that our trainers leave, or that others publish. A run keeps only what it trained; where
+// its frozen parts came from stands in its config as path and fingerprint, and loading joins them again.
 #pragma once
 
 #include <filesystem>
@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "blip2/image/transforms.h"
 #include "blip2/models/blip2_generator.h"
 #include "blip2/models/blip2_qformer.h"
 #include "blip2/text/tokenizer.h"
@@ -36,10 +37,11 @@ std::filesystem::path tokenizer_folder(const std::filesystem::path& folder);
 struct RepresentationModel {
   Blip2QFormer model{nullptr};
   std::unique_ptr<Tokenizer> tokenizer;
-  nlohmann::json config;  // of the run
+  ImageTransformOptions transform;  // of pictures in evaluation
+  nlohmann::json config;            // of the run, or of the published folder
 };
 
-/** Stage 1, in evaluation mode. Throws UserError naming what the folder lacks. */
+/** A stage-1 run or a published retrieval folder, in evaluation mode. Throws UserError naming what the folder lacks. */
 RepresentationModel load_representation_model(const std::filesystem::path& folder);
 
 struct LanguageModelFolder {
@@ -63,10 +65,12 @@ LanguageModelFolder load_language_model(const std::filesystem::path& folder);
 struct GeneratorModel {
   Blip2Generator model{nullptr};
   std::unique_ptr<Tokenizer> tokenizer;
-  nlohmann::json config;
+  ImageTransformOptions transform;  // of pictures in evaluation
+  nlohmann::json config;            // of the run, or of the published folder
 };
 
-/** Stage 2 with its frozen parts, in evaluation mode. Throws UserError naming what is missing or has changed. */
+/** A stage-2 run with its frozen parts or a published generative folder, in evaluation mode. Throws UserError naming
+ * what is missing or has changed. */
 GeneratorModel load_generator_model(const std::filesystem::path& folder);
 
 /**

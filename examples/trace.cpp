@@ -1,0 +1,39 @@
+// Computes what a reference case asks for, or every activation of a model for given inputs, to compare tensor by
+// tensor.
+#include <iostream>
+
+#include "blip2/core/error.h"
+#include "blip2/trace/reference_case.h"
+#include "blip2/trace/trace_inputs.h"
+#include "command_line.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Computes a reference case (trace CASE --output DIR: actual.safetensors and actual.json with the names of its "
+      "expected files), or a model's activations (trace --model FOLDER --inputs FILE --output FILE)",
+      "trace"};
+  std::string reference_case, model, inputs, output;
+  blip2::TraceOptions options;
+  auto* positional =
+      app.add_option("case", reference_case, "Folder of a case: model/, inputs.safetensors, expected.json");
+  auto* own = app.add_option("--model", model, "Published folder or run folder")->excludes(positional);
+  app.add_option("--inputs", inputs, "Tensors pixel_values, input_ids, attention_mask, labels")->needs(own);
+  app.add_option("--output", output, "Folder (of a case) or file to write")->required();
+  app.add_flag("--gradients", options.gradients, "Gradients of every parameter besides")->needs(own);
+  app.add_flag("--double", options.double_precision, "Compute in float64");
+  if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
+  return blip2::run_program("trace", [&] {
+    if (!reference_case.empty()) {
+      blip2::run_reference_case(reference_case, output, {options.double_precision});
+      std::cout << output << "/actual.safetensors\n" << output << "/actual.json\n";
+      return 0;
+    }
+    if (model.empty() || inputs.empty()) {
+      throw blip2::UserError("expected a reference case, or --model and --inputs");
+    }
+    const auto trace = blip2::trace_inputs(model, blip2::load_safetensors(inputs), options);
+    blip2::save_safetensors(trace, output);
+    std::cout << output << ": " << trace.size() << " tensors\n";
+    return 0;
+  });
+}

@@ -1,0 +1,117 @@
+// Programs on published folders and reference cases, and what caption can be asked besides captions.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "programs/run_program.h"
+#include "programs/tiny_world.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+TinyWorld& world() {
+  return TinyWorld::instance();
+}
+
+std::string reference_case(const std::string& name) {
+  return std::string(BLIP2_TEST_DATA) + "/cases/" + name;
+}
+
+TEST(ProgramInference, CaptionReadsAPublishedFolder) {
+  const Outcome outcome =
+      run("caption", {"--model", reference_case("opt_sharded_bf16") + "/model", "--json", world().picture(0)});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_FALSE(json::parse(outcome.output).at("token_ids").empty());
+}
+
+TEST(ProgramInference, MatchReadsAPublishedFolder) {
+  const Outcome outcome = run("match", {"--model", reference_case("itm_tiny") + "/model", "--text", "a small red bus",
+                                        "--json", world().picture(0)});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_GT(json::parse(outcome.output).at("match_probability").get<double>(), 0);
+}
+
+TEST(ProgramInference, CaptionRanksGivenAnswers) {
+  const std::string answers = world().file("answers.txt");
+  write_bytes(answers, "a red square\n\n  a blue bar \n");
+  const Outcome outcome =
+      run("caption", {"--model", world().stage2(), "--answers", answers, "--json", world().picture(0)});
+  ASSERT_TRUE(succeeded(outcome));
+  const auto lines = lines_of(outcome.output);
+  ASSERT_EQ(lines.size(), 2u) << outcome.output;
+  const json first = json::parse(lines[0]), second = json::parse(lines[1]);
+  EXPECT_GE(first.at("log_probability").get<double>(), second.at("log_probability").get<double>());
+  EXPECT_THAT((std::vector<std::string>{first.at("answer"), second.at("answer")}),
+              testing::UnorderedElementsAre("a red square", "a blue bar"));
+  EXPECT_EQ(first.at("token_ids").size(), first.at("token_log_probabilities").size());
+
+  write_bytes(answers, "\n \n");
+  EXPECT_TRUE(failed(run("caption", {"--model", world().stage2(), "--answers", answers, world().picture(0)}), 2,
+                     "caption", "answers.txt' holds no answers, expected one a line"));
+  EXPECT_TRUE(failed(run("caption", {"--model", world().stage2(), "--mean", world().picture(0)}), 2, "caption",
+                     "--mean requires --answers"));
+}
+
+TEST(ProgramInference, CaptionTakesEveryOptionOfSearch) {
+  const std::vector<std::string> common = {"--model", world().stage2(), "--json", world().picture(0)};
+  const auto with = [&](const std::string& option) {
+    std::vector<std::string> arguments = common;
+    arguments.insert(arguments.end(), {"--option", option});
+    return run("caption", arguments);
+  };
+  const Outcome outcome = with("max_new_tokens=2");
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_LE(json::parse(outcome.output).at("token_ids").size(), 2u);
+  EXPECT_TRUE(failed(with("num_beam=2"), 2, "caption", "did you mean 'num_beams'?"));
+  EXPECT_TRUE(failed(with("early_stopping=maybe"), 2, "caption", "early_stopping"));
+}
+
+TEST(ProgramInference, FeaturesWritesEmbeddingsOfWhatCanBeRead) {
+  const std::string output = world().file("features.safetensors");
+  const std::string retrieval = reference_case("itm_tiny") + "/model",
+                    generative = reference_case("opt_sharded_bf16") + "/model";
+  const Outcome outcome = run("features", {"--model", retrieval, "--output", output, "--text", "a bus", "--text",
+                                           "a dog", world().picture(0), world().file("none.png"), world().picture(1)});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.error, HasSubstr("none.png"));
+  EXPECT_EQ(outcome.output, output + ": 2 pictures\n");
+  EXPECT_EQ(tensor_values(output, "query_output").size(), 2u * 8 * 32);
+  EXPECT_EQ(tensor_values(output, "image_embeds").size(), 2u * 8 * 20);
+  EXPECT_EQ(tensor_values(output, "text_embeds").size(), 2u * 20);
+  ASSERT_TRUE(succeeded(run("features", {"--model", generative, "--output", output, world().picture(0)})));
+  EXPECT_EQ(tensor_values(output, "projected_tokens").size(), 8u * 40);
+  EXPECT_TRUE(failed(run("features", {"--model", generative, "--output", output, "--text", "a", world().picture(0)}), 2,
+                     "features", "--text needs a stage-1 or retrieval model"));
+}
+
+TEST(ProgramInference, TraceWritesWhatACaseAsksFor) {
+  const std::string output = world().file("traced");
+  const Outcome outcome = run("trace", {reference_case("itm_tiny"), "--output", output, "--double"});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_EQ(outcome.output, output + "/actual.safetensors\n" + output + "/actual.json\n");
+  EXPECT_EQ(tensor_values(output + "/actual.safetensors", "loss.itm").size(), 1u);
+}
+
+TEST(ProgramInference, TraceWritesEveryActivationOfAModel) {
+  const std::string folder = reference_case("itm_tiny"), output = world().file("traced.safetensors");
+  const auto arguments = [&](const std::string& model, const std::vector<std::string>& more) {
+    std::vector<std::string> all = {"--model", model, "--inputs", folder + "/inputs.safetensors", "--output", output};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  ASSERT_TRUE(succeeded(run("trace", arguments(folder + "/model", {}))));
+  EXPECT_THAT(tensor_names(output), testing::IsSupersetOf({"vision.hidden_states.0", "itm.logits_per_image",
+                                                           "itc.text.qformer.hidden_states.1", "itc.text_embeds"}));
+  EXPECT_TRUE(failed(run("trace", arguments(folder + "/model", {"--gradients"})), 2, "trace",
+                     "gradients need 'labels', from which the loss is computed"));
+  EXPECT_TRUE(failed(run("trace", arguments(reference_case("opt_sharded_bf16") + "/model", {})), 2, "trace",
+                     "row 0 of the text holds 0 placeholders for its picture, expected 8 (num_query_tokens)"));
+  EXPECT_TRUE(
+      failed(run("trace", {"--output", output}), 2, "trace", "expected a reference case, or --model and --inputs"));
+}
+
+}  // namespace
+}  // namespace blip2
