@@ -1,73 +1,16 @@
 // Opens, bounds and reads a safetensors file; the rules of its header are in safetensors_header.cpp.
-#include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <bit>
-#include <cerrno>
-#include <cstring>
-#include <system_error>
 #include <unordered_map>
 
 #include "blip2/checkpoint/safetensors.h"
 #include "blip2/core/error.h"
+#include "checkpoint/read_only_file.h"
 #include "checkpoint/safetensors_header.h"
 #include "core/in_quotes.h"
 
 namespace blip2 {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the format is little-endian and is read without conversion");
-
 constexpr std::uint64_t kLengthBytes = 8;
-// One thread's share of a large tensor; a single thread does not saturate the page cache.
-constexpr std::int64_t kBytesPerThread = std::int64_t{16} << 20;
-
-class ReadOnlyFile {
- public:
-  // O_NONBLOCK: a named pipe must be refused, not waited for.
-  explicit ReadOnlyFile(const std::filesystem::path& path)
-      : name_(path.string()), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (descriptor_ < 0) {
-      if (errno == ENOENT || errno == ENOTDIR) throw UserError("cannot open '" + name_ + "': no such file");
-      throw WorldError("cannot open '" + name_ + "': " + std::generic_category().message(errno));
-    }
-    struct stat status {};
-    const bool regular = ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
-    if (!regular) {
-      ::close(descriptor_);
-      throw UserError("cannot read '" + name_ + "': not a regular file");
-    }
-    size_ = static_cast<std::uint64_t>(status.st_size);
-  }
-  ~ReadOnlyFile() { ::close(descriptor_); }
-  ReadOnlyFile(const ReadOnlyFile&) = delete;
-  ReadOnlyFile& operator=(const ReadOnlyFile&) = delete;
-
-  std::uint64_t size() const { return size_; }
-
-  void read(std::uint64_t offset, void* into, std::uint64_t count) const {
-    char* next = static_cast<char*>(into);
-    while (count > 0) {
-      const ssize_t got =
-          ::pread(descriptor_, next, std::min<std::uint64_t>(count, 1U << 30), static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw WorldError("cannot read '" + name_ + "': " + std::generic_category().message(errno));
-      if (got == 0) throw WorldError("cannot read '" + name_ + "': it became shorter while it was read");
-      next += got;
-      offset += static_cast<std::uint64_t>(got);
-      count -= static_cast<std::uint64_t>(got);
-    }
-  }
-
- private:
-  std::string name_;
-  int descriptor_;
-  std::uint64_t size_ = 0;
-};
 
 }  // namespace
 
@@ -129,18 +72,7 @@ const TensorInfo& SafetensorsFile::info(const std::string& name) const {
 
 at::Tensor SafetensorsFile::read(const std::string& name) const {
   const TensorInfo& entry = info(name);
-  at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.dtype));
-  auto* bytes = static_cast<std::uint8_t*>(tensor.mutable_data_ptr());
-  const auto size = static_cast<std::int64_t>(entry.end - entry.begin);
-  at::parallel_for(0, size, kBytesPerThread, [&](std::int64_t from, std::int64_t to) {
-    contents_->file.read(contents_->buffer_begin + entry.begin + static_cast<std::uint64_t>(from), bytes + from,
-                         static_cast<std::uint64_t>(to - from));
-    // A bool that is neither 0 nor 1 is undefined behaviour in C++; Python reads it as true.
-    if (entry.dtype == at::kBool) {
-      std::transform(bytes + from, bytes + to, bytes + from, [](std::uint8_t byte) { return byte != 0 ? 1 : 0; });
-    }
-  });
-  return tensor;
+  return contents_->file.read_tensor(contents_->buffer_begin + entry.begin, entry.shape, entry.dtype);
 }
 
 NamedTensors load_safetensors(const std::filesystem::path& path) {
