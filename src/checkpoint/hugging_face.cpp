@@ -17,6 +17,8 @@ namespace fs = std::filesystem;
 constexpr const char* kConfig = "config.json";
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kPickledSingle = "pytorch_model.bin";
+constexpr const char* kPickledIndex = "pytorch_model.bin.index.json";
 
 fs::path existing_folder(const fs::path& given) {
   std::error_code ignored;
@@ -71,19 +73,33 @@ nlohmann::json load_model_config(const fs::path& folder) {
 }
 
 ModelTensors::ModelTensors(const fs::path& folder) : folder_(existing_folder(folder)) {
-  if (is_there(folder_ / kSingle)) {
-    files_.emplace_back(folder_ / kSingle);
-    for (const auto& entry : files_.front().tensors()) file_of_.emplace(entry.name, 0);
-  } else if (is_there(folder_ / kIndex)) {
-    open_shards(folder_ / kIndex);
-  } else {
-    const bool pickled = is_there(folder_ / "pytorch_model.bin") || is_there(folder_ / "pytorch_model.bin.index.json");
-    throw UserError("'" + folder.string() + "' holds neither " + kSingle + " nor " + kIndex +
-                    (pickled ? ", only pytorch_model.bin: fetch or convert to safetensors" : ""));
+  for (const bool pickled : {false, true}) {
+    const fs::path single = folder_ / (pickled ? kPickledSingle : kSingle);
+    const fs::path index = folder_ / (pickled ? kPickledIndex : kIndex);
+    if (is_there(single)) {
+      files_.push_back(open(single, pickled));
+      std::visit(
+          [&](const auto& file) {
+            for (const auto& entry : file.tensors()) file_of_.emplace(entry.name, 0);
+          },
+          files_.front().contents);
+      return;
+    }
+    if (is_there(index)) {
+      open_shards(index, pickled);
+      return;
+    }
   }
+  throw UserError("'" + folder.string() + "' holds none of " + kSingle + ", " + kIndex + ", " + kPickledSingle +
+                  " and " + kPickledIndex);
 }
 
-void ModelTensors::open_shards(const fs::path& index) {
+ModelTensors::File ModelTensors::open(const fs::path& path, bool pickled) {
+  if (pickled) return {path.filename().string(), TorchStateDict(path)};
+  return {path.filename().string(), SafetensorsFile(path)};
+}
+
+void ModelTensors::open_shards(const fs::path& index, bool pickled) {
   const std::string where = "'" + index.string() + "': ";
   const nlohmann::json root = load_json(index);
   const auto weight_map = root.is_object() ? root.find("weight_map") : root.end();
@@ -101,9 +117,10 @@ void ModelTensors::open_shards(const fs::path& index) {
       if (!is_there(folder_ / shard->first)) {
         throw UserError(where + "the shard " + in_quotes(shard->first) + " is missing from the folder, fetch it again");
       }
-      files_.emplace_back(folder_ / shard->first);
+      files_.push_back(open(folder_ / shard->first, pickled));
     }
-    if (!files_[shard->second].contains(name)) {
+    if (!std::visit([&](const auto& opened_file) { return opened_file.contains(name); },
+                    files_[shard->second].contents)) {
       throw UserError(where + "tensor " + in_quotes(name) + " is not in the shard " + in_quotes(shard->first));
     }
     file_of_.emplace(name, shard->second);
@@ -116,17 +133,20 @@ std::vector<std::string> ModelTensors::names() const {
   return names;
 }
 
-const SafetensorsFile& ModelTensors::file_with(const std::string& name) const {
+const ModelTensors::File& ModelTensors::file_with(const std::string& name) const {
   const auto found = file_of_.find(name);
   if (found == file_of_.end()) throw UserError("'" + folder_.string() + "' holds no tensor " + in_quotes(name));
   return files_[found->second];
 }
 
 const TensorInfo& ModelTensors::info(const std::string& name) const {
-  return file_with(name).info(name);
+  return std::visit([&](const auto& file) -> const TensorInfo& { return file.info(name); }, file_with(name).contents);
+}
+std::string ModelTensors::file_of(const std::string& name) const {
+  return file_with(name).name;
 }
 at::Tensor ModelTensors::read(const std::string& name) const {
-  return file_with(name).read(name);
+  return std::visit([&](const auto& file) { return file.read(name); }, file_with(name).contents);
 }
 
 NamedTensors load_model_tensors(const fs::path& folder) {

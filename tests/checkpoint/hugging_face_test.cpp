@@ -74,9 +74,75 @@ TEST(ModelTensors, SingleFileAndShardsGiveTheSameTensors) {
 TEST(ModelTensors, FolderWithoutWeightsNamesWhatWasLookedFor) {
   const TemporaryFolder folder;
   EXPECT_USER_ERROR(load_model_tensors(folder.path()),
-                    "holds neither model.safetensors nor model.safetensors.index.json");
-  write_file_atomically(folder.path() / "pytorch_model.bin", "x");
-  EXPECT_USER_ERROR(load_model_tensors(folder.path()), "only pytorch_model.bin: fetch or convert to safetensors");
+                    "holds none of model.safetensors, model.safetensors.index.json, pytorch_model.bin and "
+                    "pytorch_model.bin.index.json");
+}
+
+TEST(ModelTensors, TheFirstOfFourIsRead) {
+  const fs::path reference = fs::path(BLIP2_TEST_DATA) / "checkpoint/torch_bad";
+  const TemporaryFolder folder;
+  const auto index = [&](const std::string& name, const nlohmann::json& weight_map) {
+    write_file_atomically(folder.path() / name, nlohmann::json{{"weight_map", weight_map}}.dump());
+  };
+  fs::copy_file(reference / "ok_half_and_parameter.bin", folder.path() / "pytorch_model-00001-of-00002.bin");
+  fs::copy_file(reference / "ok_legacy.bin", folder.path() / "pytorch_model-00002-of-00002.bin");
+  index("pytorch_model.bin.index.json", {{"h", "pytorch_model-00001-of-00002.bin"},
+                                         {"b", "pytorch_model-00001-of-00002.bin"},
+                                         {"w", "pytorch_model-00002-of-00002.bin"}});
+  const ModelTensors shards(folder.path());
+  EXPECT_EQ(shards.names(), (std::vector<std::string>{"b", "h", "w"}));
+  EXPECT_EQ(shards.file_of("w"), "pytorch_model-00002-of-00002.bin");
+  EXPECT_EQ(shards.info("h").dtype, at::kHalf);
+  EXPECT_EQ(shards.info("w").shape, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_TRUE(torch::equal(shards.read("h"), torch::tensor({0.6064453125, -1.04296875, -0.58984375}).to(at::kHalf)));
+  EXPECT_TRUE(torch::equal(shards.read("b"), torch::tensor({-0.73046875, -2.640625, 0.62890625}).to(at::kBFloat16)));
+  EXPECT_EQ(shards.read("w")[0][0].item<float>(), 2.2559444904327393F);
+
+  fs::copy_file(reference / "ok_zip.bin", folder.path() / "pytorch_model.bin");
+  EXPECT_EQ(load_model_tensors(folder.path()).at("w")[0][0].item<float>(), -1.0615326166152954F);
+  save_safetensors({{"a", torch::ones({1})}}, folder.path() / "shard.safetensors");
+  index("model.safetensors.index.json", {{"a", "shard.safetensors"}});
+  EXPECT_EQ(ModelTensors(folder.path()).file_of("a"), "shard.safetensors");
+  save_safetensors({{"b", torch::ones({1})}}, folder.path() / "model.safetensors");
+  EXPECT_EQ(ModelTensors(folder.path()).names(), std::vector<std::string>{"b"});
+}
+
+TEST(ModelTensors, PickledShardsAreCheckedAsOthersAre) {
+  const fs::path reference = fs::path(BLIP2_TEST_DATA) / "checkpoint/torch_bad";
+  const TemporaryFolder folder;
+  const auto read_with = [&](const nlohmann::json& weight_map) {
+    write_file_atomically(folder.path() / "pytorch_model.bin.index.json",
+                          nlohmann::json{{"weight_map", weight_map}}.dump());
+    return load_model_tensors(folder.path());
+  };
+  fs::copy_file(reference / "ok_zip.bin", folder.path() / "one.bin");
+  fs::copy_file(reference / "pickle_os_system.bin", folder.path() / "evil.bin");
+  EXPECT_EQ(read_with({{"w", "one.bin"}}).size(), 1U);
+  EXPECT_USER_ERROR(read_with({{"v", "one.bin"}}), "tensor 'v' is not in the shard 'one.bin'");
+  EXPECT_USER_ERROR(read_with({{"w", "two.bin"}}), "the shard 'two.bin' is missing from the folder");
+  EXPECT_USER_ERROR(read_with({{"w", "../one.bin"}}), "must be a plain file name");
+  EXPECT_USER_ERROR(read_with({{"w", "evil.bin"}}), "evil.bin': its pickle names 'os.system'");
+}
+
+TEST(ModelTensors, LegacyFolderOfTheReferenceSetIsComplete) {
+  const fs::path folder = fs::path(BLIP2_SHARED_DATA) / "fixtures/huggingface/opt_legacy/model";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no reference set beside the checkout";
+  const ModelTensors tensors(folder);
+  std::ifstream stream(folder / "pytorch_model.bin.index.json");
+  const auto index = nlohmann::json::parse(stream);
+  EXPECT_EQ(tensors.names().size(), index["weight_map"].size());
+  std::uint64_t bytes = 0;
+  for (const auto& name : tensors.names()) {
+    const at::Tensor tensor = tensors.read(name);
+    EXPECT_EQ(tensors.file_of(name), index["weight_map"][name]);
+    EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << name;
+    EXPECT_EQ(tensor.scalar_type(), name.ends_with("position_ids") ? at::kLong : at::kHalf) << name;
+    bytes += tensor.nbytes();
+  }
+  // The duplicate head lies in another shard.
+  const at::Tensor head = tensors.read("language_model.lm_head.weight");
+  EXPECT_TRUE(torch::equal(head, tensors.read("language_model.model.decoder.embed_tokens.weight")));
+  EXPECT_EQ(bytes, index["metadata"]["total_size"].get<std::uint64_t>());
 }
 
 TEST(ModelTensors, IncompleteShardsAreNamed) {

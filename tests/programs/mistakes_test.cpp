@@ -344,7 +344,7 @@ TEST(ProgramMistakes, DamagedWeightsAreRefused) {
   write_bytes(copy + "/checkpoint/config.json", stored.dump());
   EXPECT_TRUE(refuses("do not fit the model"));
   std::filesystem::remove_all(copy + "/checkpoint");
-  EXPECT_TRUE(refuses("holds neither model.safetensors"));
+  EXPECT_TRUE(refuses("holds none of model.safetensors"));
 }
 
 TEST(ProgramMistakes, AFrozenPartThatIsGoneOrChangedIsNamed) {

@@ -1,14 +1,17 @@
-// A Hugging Face model folder: config.json beside model.safetensors, or beside model.safetensors.index.json and the
-// shards it names. Hugging Face spec 2.6. Where a writer died between two renames, `NAME.previous` is read instead
-// (core/atomic_folder.h).
+// A Hugging Face model folder: config.json beside the weights in model.safetensors, or in the shards that
+// model.safetensors.index.json names, or in older folders in pytorch_model.bin or the shards of
+// pytorch_model.bin.index.json; the first of these four that is there counts. Hugging Face spec 2.6. Where a writer
+// died between two renames, `NAME.previous` is read instead (core/atomic_folder.h).
 #pragma once
 
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "blip2/checkpoint/safetensors.h"
+#include "blip2/checkpoint/torch_archive.h"
 
 namespace blip2 {
 
@@ -19,9 +22,9 @@ nlohmann::json load_model_config(const std::filesystem::path& folder);
 class ModelTensors {
  public:
   /**
-   * Opens every file and checks headers and index. Throws UserError when the folder holds neither file, when a shard is
-   * missing or not a plain file name, or when a shard lacks a tensor that the index places in it. A tensor that a shard
-   * holds and the index does not name is passed over.
+   * Opens every file and checks headers and index. Throws UserError when the folder holds none of the four, when a
+   * shard is missing or not a plain file name, or when a shard lacks a tensor that the index places in it. A tensor
+   * that a shard holds and the index does not name is passed over.
    */
   explicit ModelTensors(const std::filesystem::path& folder);
 
@@ -35,15 +38,23 @@ class ModelTensors {
   /** Shape and dtype of one tensor. Throws UserError when the folder does not hold it. */
   const TensorInfo& info(const std::string& name) const;
 
+  /** The name of the file with that tensor. Throws as `info` does. */
+  std::string file_of(const std::string& name) const;
+
   /** One tensor as an own copy on the CPU, in the file's dtype. Throws as `info` does. */
   at::Tensor read(const std::string& name) const;
 
  private:
-  void open_shards(const std::filesystem::path& index);
-  const SafetensorsFile& file_with(const std::string& name) const;
+  struct File {
+    std::string name;
+    std::variant<SafetensorsFile, TorchStateDict> contents;
+  };
+  static File open(const std::filesystem::path& path, bool pickled);
+  void open_shards(const std::filesystem::path& index, bool pickled);
+  const File& file_with(const std::string& name) const;
 
   std::filesystem::path folder_;
-  std::vector<SafetensorsFile> files_;
+  std::vector<File> files_;
   std::map<std::string, std::size_t> file_of_;
 };
 
