@@ -32,22 +32,23 @@ bool is_control(UChar32 c) {
   return (category_in_unicode_8(c) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0;
 }
 
-bool is_punctuation(UChar32 c) {
-  if ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)) return true;
-  return c > 127 && (category_in_unicode_8(c) & U_GC_P_MASK) != 0;
-}
-
 bool is_accent(UChar32 c) {
   return c > 127 && (category_in_unicode_8(c) & U_GC_MN_MASK) != 0;
 }
 
-CodePoints clean(const std::string& text) {
+CodePoints clean(const CodePoints& points) {
   CodePoints result;
-  for (const UChar32 c : code_points(text)) {
+  for (const UChar32 c : points) {
     if (c == 0 || c == 0xFFFD || is_control(c)) continue;
-    if (is_white_space(c)) {
-      result.push_back(' ');
-    } else if (is_cjk(c)) {
+    result.push_back(is_white_space(c) ? ' ' : c);
+  }
+  return result;
+}
+
+CodePoints space_out_cjk(const CodePoints& points) {
+  CodePoints result;
+  for (const UChar32 c : points) {
+    if (is_cjk(c)) {
       result.insert(result.end(), {' ', c, ' '});
     } else {
       result.push_back(c);
@@ -56,7 +57,7 @@ CodePoints clean(const std::string& text) {
   return result;
 }
 
-CodePoints strip_accents_and_lowercase(const CodePoints& points) {
+CodePoints strip_accents(const CodePoints& points) {
   UErrorCode status = U_ZERO_ERROR;
   const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(status);
   const icu::UnicodeString text = icu::UnicodeString::fromUTF8(to_utf8(points));
@@ -65,19 +66,19 @@ CodePoints strip_accents_and_lowercase(const CodePoints& points) {
   CodePoints result;
   for (std::int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
     const UChar32 c = decomposed.char32At(i);
-    if (is_accent(c)) continue;
-    // Code point by code point: no rule that looks at the neighbours (final sigma) may apply. The one letter whose
-    // lower case is longer, U+0130, is already decomposed.
-    result.push_back(u_tolower(c));
+    if (!is_accent(c)) result.push_back(c);
   }
   return result;
 }
 
-}  // namespace
+CodePoints normalize(CodePoints points, const BertNormalization& steps) {
+  if (steps.clean_text) points = clean(points);
+  if (steps.handle_chinese_chars) points = space_out_cjk(points);
+  if (steps.strip_accents) points = strip_accents(points);
+  return steps.lowercase ? lower_case(points) : points;
+}
 
-std::vector<std::string> basic_words(const std::string& text, bool lowercase) {
-  CodePoints points = clean(text);
-  if (lowercase) points = strip_accents_and_lowercase(points);
+std::vector<std::string> words_of(const CodePoints& points) {
   std::vector<std::string> words;
   std::string word;
   auto finish = [&] {
@@ -85,7 +86,7 @@ std::vector<std::string> basic_words(const std::string& text, bool lowercase) {
     word.clear();
   };
   for (const UChar32 c : points) {
-    const bool isolated = is_punctuation(c);
+    const bool isolated = is_bert_punctuation(c);
     if (isolated || is_white_space(c)) finish();
     if (is_white_space(c)) continue;
     append_utf8(word, c);
@@ -93,6 +94,27 @@ std::vector<std::string> basic_words(const std::string& text, bool lowercase) {
   }
   finish();
   return words;
+}
+
+}  // namespace
+
+bool is_bert_punctuation(UChar32 c) {
+  if ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)) return true;
+  return c > 127 && (category_in_unicode_8(c) & U_GC_P_MASK) != 0;
+}
+
+std::string bert_normalize(const std::string& text, const BertNormalization& steps) {
+  return to_utf8(normalize(code_points(text), steps));
+}
+
+std::vector<std::string> bert_words(const std::string& text) {
+  return words_of(code_points(text));
+}
+
+std::vector<std::string> basic_words(const std::string& text, bool lowercase) {
+  BertNormalization steps;
+  steps.strip_accents = steps.lowercase = lowercase;
+  return words_of(normalize(code_points(text), steps));
 }
 
 }  // namespace blip2

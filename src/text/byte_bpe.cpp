@@ -1,39 +1,12 @@
 #include "blip2/text/byte_bpe.h"
 
-#include <functional>
-#include <limits>
-#include <queue>
-#include <tuple>
-
 #include "blip2/core/error.h"
 #include "core/in_quotes.h"
+#include "text/bpe_merges.h"
+#include "text/token_ids.h"
 #include "text/unicode.h"
 
 namespace blip2 {
-namespace {
-
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-
-std::uint64_t pair_key(std::int64_t left, std::int64_t right) {
-  return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint64_t>(right);
-}
-
-/** One symbol of a word, linked to its neighbours; id -1 was merged away. */
-struct Symbol {
-  std::int64_t id;
-  std::size_t previous, next;
-};
-
-/** A pair that may be merged: the lowest rank first, then the leftmost. */
-struct Candidate {
-  std::size_t rank, position;
-  std::int64_t left, right, merged;
-  bool operator>(const Candidate& other) const {
-    return std::tie(rank, position) > std::tie(other.rank, other.position);
-  }
-};
-
-}  // namespace
 
 ByteBpeTokenizer::ByteBpeTokenizer(ByteBpeVocabulary vocabulary, const ByteBpeOptions& options,
                                    const std::string& source)
@@ -43,30 +16,18 @@ ByteBpeTokenizer::ByteBpeTokenizer(ByteBpeVocabulary vocabulary, const ByteBpeOp
 }
 
 void ByteBpeTokenizer::read_ids(const std::string& source) {
-  auto refuse = [&](const std::string& what) { throw UserError("'" + source + "': " + what); };
   auto all = vocabulary_.ids;
   std::vector<AddedToken> added = options_.added_tokens;
   for (auto& token : added) token.id = all.emplace(token.content, token.id).first->second;
-  tokens_.resize(all.size());
-  std::vector<bool> used(all.size(), false);
-  for (const auto& [token, id] : all) {
-    if (id < 0 || id >= static_cast<std::int64_t>(all.size())) {
-      refuse("token " + in_quotes(token) + " has the id " + std::to_string(id) + ", expected the ids 0 to " +
-             std::to_string(all.size() - 1) + " without gaps");
-    }
-    const auto place = static_cast<std::size_t>(id);
-    if (used[place]) {
-      refuse("the tokens " + in_quotes(tokens_[place]) + " and " + in_quotes(token) + " have the same id " +
-             std::to_string(id));
-    }
-    used[place] = true;
-    tokens_[place] = token;
-    ids_[token] = id;
-  }
+  tokens_ = tokens_by_id(all, source);
+  ids_.insert(all.begin(), all.end());
   auto need = [&](const std::string& token) {
     const auto id = find(token);
-    if (!id) refuse("the vocabulary has no token " + in_quotes(token) + ", which a byte-level BPE of this kind needs");
-    return id.value_or(0);
+    if (!id) {
+      throw UserError("'" + source + "': the vocabulary has no token " + in_quotes(token) +
+                      ", which a byte-level BPE of this kind needs");
+    }
+    return *id;
   };
   for (std::size_t byte = 0; byte < 256; ++byte) byte_ids_[byte] = need(byte_characters()[byte]);
   if (!options_.beginning.empty()) beginning_id_ = need(options_.beginning);
@@ -77,6 +38,7 @@ void ByteBpeTokenizer::read_ids(const std::string& source) {
 }
 
 void ByteBpeTokenizer::read_merges(const std::string& source) {
+  auto merges = std::make_shared<BpeMerges>();
   for (std::size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
     const auto& [left, right] = vocabulary_.merges[rank];
     auto need = [&](const std::string& token) {
@@ -87,8 +49,9 @@ void ByteBpeTokenizer::read_merges(const std::string& source) {
       }
       return *id;
     };
-    merges_.insert_or_assign(pair_key(need(left), need(right)), Merge{rank, need(left + right)});
+    merges->add(need(left), need(right), need(left + right));
   }
+  merges_ = std::move(merges);
 }
 
 std::string ByteBpeTokenizer::token(std::int64_t id) const {
@@ -110,41 +73,12 @@ std::int64_t ByteBpeTokenizer::padding_id() const {
   return *padding_id_;
 }
 
-const ByteBpeTokenizer::Merge* ByteBpeTokenizer::find_merge(std::int64_t left, std::int64_t right) const {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
-}
-
 void ByteBpeTokenizer::encode_word(const std::string& word, std::vector<std::int64_t>& ids) const {
-  // A linked list of symbols and a heap of mergeable pairs: n log n also for a word of 100,000 characters.
-  std::vector<Symbol> symbols;
+  std::vector<std::int64_t> symbols;
   symbols.reserve(word.size());
-  for (std::size_t i = 0; i < word.size(); ++i) {
-    symbols.push_back(
-        {byte_ids_[static_cast<unsigned char>(word[i])], i == 0 ? kNone : i - 1, i + 1 == word.size() ? kNone : i + 1});
-  }
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  auto offer = [&](std::size_t position) {
-    if (position == kNone || symbols[position].next == kNone) return;
-    const std::int64_t left = symbols[position].id, right = symbols[symbols[position].next].id;
-    if (const Merge* merge = find_merge(left, right)) queue.push({merge->rank, position, left, right, merge->id});
-  };
-  for (std::size_t i = 0; i < symbols.size(); ++i) offer(i);
-  while (!queue.empty()) {
-    const Candidate best = queue.top();
-    queue.pop();
-    Symbol& left = symbols[best.position];
-    if (left.id != best.left || left.next == kNone) continue;  // merged meanwhile
-    Symbol& right = symbols[left.next];
-    if (right.id != best.right) continue;
-    left.id = best.merged;
-    left.next = right.next;
-    right.id = -1;
-    if (left.next != kNone) symbols[left.next].previous = best.position;
-    offer(left.previous);
-    offer(best.position);
-  }
-  for (std::size_t i = symbols.empty() ? kNone : 0; i != kNone; i = symbols[i].next) ids.push_back(symbols[i].id);
+  for (const char byte : word) symbols.push_back(byte_ids_[static_cast<unsigned char>(byte)]);
+  merges_->apply(symbols);
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
 std::vector<std::int64_t> ByteBpeTokenizer::encode(const std::string& text, bool add_special_tokens) const {

@@ -8,6 +8,7 @@
 #include "blip2/core/read_file.h"
 #include "text/basic_words.h"
 #include "text/unicode.h"
+#include "text/word_pieces.h"
 
 namespace blip2 {
 namespace {
@@ -96,36 +97,16 @@ const WordPieceTokenizer::SpecialToken* WordPieceTokenizer::special_token_at(con
   return longest;
 }
 
-void WordPieceTokenizer::append_pieces(const std::string& word, std::vector<std::int64_t>& ids) const {
-  std::vector<std::size_t> offsets = {0};  // of each code point, in bytes
-  for (const UChar32 c : code_points(word)) offsets.push_back(offsets.back() + static_cast<std::size_t>(U8_LENGTH(c)));
-  const std::size_t length = offsets.size() - 1;
-  const std::size_t first_piece = ids.size();
-  bool known = static_cast<std::int64_t>(length) <= options_.max_input_chars_per_word;
-  for (std::size_t start = 0; known && start < length;) {
-    std::string piece = (start > 0 ? "##" : "") + word.substr(offsets[start]);
-    std::size_t end = length;
-    auto found = ids_.find(piece);
-    while (found == ids_.end() && --end > start) {
-      piece.resize(piece.size() - (offsets[end + 1] - offsets[end]));
-      found = ids_.find(piece);
-    }
-    known = found != ids_.end();
-    if (known) ids.push_back(found->second);
-    start = end;
-  }
-  if (known) return;
-  ids.resize(first_piece);
-  ids.push_back(unknown_id_);
-}
-
 std::vector<std::int64_t> WordPieceTokenizer::encode(const std::string& text, bool add_special_tokens) const {
   std::vector<std::int64_t> ids;
   if (add_special_tokens) ids.push_back(cls_id_);
   std::size_t start = 0;
+  const WordPieceRule rule = {"##", options_.max_input_chars_per_word, unknown_id_};
   auto append_words_until = [&](std::size_t end) {
     if (end == start) return;
-    for (const auto& word : basic_words(text.substr(start, end - start), options_.lowercase)) append_pieces(word, ids);
+    for (const auto& word : basic_words(text.substr(start, end - start), options_.lowercase)) {
+      append_word_pieces(word, ids_, rule, ids);
+    }
   };
   for (std::size_t at = 0; at < text.size();) {
     const SpecialToken* special = special_token_at(text, at);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <unordered_map>
 #include <utility>
 
@@ -12,6 +13,8 @@
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
+
+class BpeMerges;
 
 /** Tokens with their ids, and the merges in order of their rank. */
 struct ByteBpeVocabulary {
@@ -64,13 +67,8 @@ class ByteBpeTokenizer final : public Tokenizer {
   void save(const std::filesystem::path& folder) const override;
 
  private:
-  struct Merge {
-    std::size_t rank;
-    std::int64_t id;
-  };
   void read_ids(const std::string& source);
   void read_merges(const std::string& source);
-  const Merge* find_merge(std::int64_t left, std::int64_t right) const;
   void encode_word(const std::string& word, std::vector<std::int64_t>& ids) const;
 
   ByteBpeVocabulary vocabulary_;
@@ -79,7 +77,7 @@ class ByteBpeTokenizer final : public Tokenizer {
   std::vector<std::string> tokens_;
   std::unordered_map<std::string, std::int64_t> ids_;
   std::array<std::int64_t, 256> byte_ids_{};
-  std::unordered_map<std::uint64_t, Merge> merges_;  // by both ids
+  std::shared_ptr<const BpeMerges> merges_;
   std::optional<std::int64_t> beginning_id_, padding_id_;
 };
 

@@ -56,7 +56,6 @@ class WordPieceTokenizer final : public Tokenizer {
   std::int64_t required(const std::string& token, const std::filesystem::path& file) const;
   /** The longest special token that is written out at this byte of the text; null when none is. */
   const SpecialToken* special_token_at(const std::string& text, std::size_t at) const;
-  void append_pieces(const std::string& word, std::vector<std::int64_t>& ids) const;
   bool is_special(std::int64_t id) const;
 
   WordPieceOptions options_;
