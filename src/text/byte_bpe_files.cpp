@@ -9,28 +9,17 @@
 #include "blip2/core/read_file.h"
 #include "blip2/text/byte_bpe.h"
 #include "core/in_quotes.h"
+#include "text/token_ids.h"
+#include "text/tokenizer_files.h"
 
 namespace blip2 {
 namespace {
 
 constexpr std::uint64_t kMaxFileBytes = 100'000'000;
-constexpr std::uint64_t kMaxIds = 1 << 24;
 
 void read_vocabulary(const std::filesystem::path& file, ByteBpeVocabulary& vocabulary) {
   read_file(file, kMaxFileBytes);  // refuses a file too large to parse
-  const nlohmann::json ids = load_json(file);
-  if (!ids.is_object()) {
-    throw UserError("'" + file.string() + "' must hold a JSON object from tokens to ids, found " + ids.type_name());
-  }
-  if (ids.empty()) throw UserError("'" + file.string() + "' holds no tokens");
-  for (const auto& [token, id] : ids.items()) {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= kMaxIds) {
-      throw UserError("'" + file.string() + "': the id of token " + in_quotes(token) +
-                      " must be an integer from 0 to " + std::to_string(kMaxIds - 1) + ", found " +
-                      in_quotes(id.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
-    }
-    vocabulary.ids[token] = id.get<std::int64_t>();
-  }
+  vocabulary.ids = read_token_ids(load_json(file), "'" + file.string() + "'");
 }
 
 void read_merges(const std::filesystem::path& file, ByteBpeVocabulary& vocabulary) {
@@ -68,11 +57,7 @@ std::string make_config(const ByteBpeOptions& options) {
   };
   for (const char* key : {"bos_token", "eos_token", "unk_token"}) name(key, options.beginning);
   name("pad_token", options.padding);
-  for (const auto& token : options.added_tokens) {
-    config["added_tokens_decoder"][std::to_string(token.id)] = {{"content", token.content}, {"lstrip", false},
-                                                                {"normalized", false},      {"rstrip", false},
-                                                                {"single_word", false},     {"special", token.special}};
-  }
+  if (!options.added_tokens.empty()) config["added_tokens_decoder"] = added_tokens_decoder(options.added_tokens);
   return config.dump(2) + "\n";
 }
 

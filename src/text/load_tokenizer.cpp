@@ -3,6 +3,7 @@
 #include "blip2/core/error.h"
 #include "blip2/text/byte_bpe.h"
 #include "blip2/text/sentencepiece.h"
+#include "blip2/text/tokenizer_json.h"
 #include "blip2/text/wordpiece.h"
 #include "core/in_quotes.h"
 #include "text/tokenizer_files.h"
@@ -13,8 +14,7 @@ namespace {
 const std::string kDecoderToken = "[DEC]";
 
 /** Tokens that the vocabulary lacks get the next ids, so the files' ids must say the same. */
-std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder) {
-  TokenizerFiles files = read_tokenizer_files(folder);
+std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder, TokenizerFiles files) {
   WordPieceOptions options;
   options.lowercase = files.do_lower_case.value_or(options.lowercase);
   options.added_tokens.clear();
@@ -44,8 +44,7 @@ std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder) {
   return std::make_unique<WordPieceTokenizer>(folder / "vocab.txt", options);
 }
 
-std::unique_ptr<Tokenizer> load_byte_bpe(const std::filesystem::path& folder) {
-  TokenizerFiles files = read_tokenizer_files(folder);
+std::unique_ptr<Tokenizer> load_byte_bpe(const std::filesystem::path& folder, TokenizerFiles files) {
   ByteBpeVocabulary vocabulary = read_byte_bpe(folder);
   auto known = [&](const std::string& token) {
     for (const auto& added : files.added_tokens) {
@@ -69,14 +68,24 @@ std::unique_ptr<Tokenizer> load_byte_bpe(const std::filesystem::path& folder) {
   return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), options, folder.string());
 }
 
-std::unique_ptr<Tokenizer> load_t5(const std::filesystem::path& folder) {
-  TokenizerFiles files = read_tokenizer_files(folder);
+std::unique_ptr<Tokenizer> load_t5(const std::filesystem::path& folder, TokenizerFiles files) {
   T5TokenizerOptions options;
   options.extra_ids = files.extra_ids.value_or(options.extra_ids);
   options.trailing_space_is_token = files.trailing_space_is_token;
   options.added_tokens = std::move(files.added_tokens);
   options.companions = std::move(files.companions);
   return std::make_unique<T5Tokenizer>(folder / "spiece.model", options);
+}
+
+std::unique_ptr<Tokenizer> load_json(const std::filesystem::path& folder, TokenizerFiles files) {
+  TokenizerJsonOptions options;
+  options.added_tokens = std::move(files.added_tokens);
+  for (const auto& [key, token] : files.names) options.special_tokens.push_back(token);
+  if (files.names.count("pad_token") != 0) options.padding = files.names["pad_token"];
+  options.wordpiece_token = kDecoderToken;
+  options.companions = std::move(files.companions);
+  const std::string bytes = options.companions["tokenizer.json"];
+  return parse_tokenizer_json(bytes, (folder / "tokenizer.json").string(), options);
 }
 
 }  // namespace
@@ -90,11 +99,14 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder, ignored)) {
     throw UserError("no tokenizer in '" + folder.string() + "': there is no such folder");
   }
-  if (has("vocab.txt")) return load_wordpiece(folder);
-  if (has("vocab.json") && has("merges.txt")) return load_byte_bpe(folder);
-  if (has("spiece.model")) return load_t5(folder);
+  TokenizerFiles files = read_tokenizer_files(folder);
+  if (files.has_model) return load_json(folder, std::move(files));
+  if (has("vocab.txt")) return load_wordpiece(folder, std::move(files));
+  if (has("vocab.json") && has("merges.txt")) return load_byte_bpe(folder, std::move(files));
+  if (has("spiece.model")) return load_t5(folder, std::move(files));
   throw UserError("no tokenizer in '" + folder.string() +
-                  "': looked for vocab.txt (WordPiece), vocab.json with merges.txt (OPT) and spiece.model (T5)");
+                  "': looked for tokenizer.json with a model, vocab.txt (WordPiece), vocab.json with merges.txt (OPT) "
+                  "and spiece.model (T5)");
 }
 
 }  // namespace blip2

@@ -9,6 +9,7 @@
 #include "blip2/core/error.h"
 #include "blip2/core/read_file.h"
 #include "core/in_quotes.h"
+#include "text/tokenizer_files.h"
 #include "text/unicode.h"
 
 namespace blip2 {
@@ -162,11 +163,7 @@ std::string T5Tokenizer::make_config() const {
   name("eos_token", processor_->eos_id());
   name("pad_token", processor_->pad_id());
   name("unk_token", processor_->unk_id());
-  for (const auto& token : added_tokens_.all()) {
-    config["added_tokens_decoder"][std::to_string(token.id)] = {{"content", token.content}, {"lstrip", false},
-                                                                {"normalized", false},      {"rstrip", false},
-                                                                {"single_word", false},     {"special", token.special}};
-  }
+  if (!added_tokens_.all().empty()) config["added_tokens_decoder"] = added_tokens_decoder(added_tokens_.all());
   return config.dump(2) + "\n";
 }
 

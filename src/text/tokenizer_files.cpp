@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
 #include "blip2/core/read_file.h"
 #include "core/in_quotes.h"
+#include "text/token_ids.h"
+#include "text/tokenizer_json/added_tokens_list.h"
 
 namespace blip2 {
 namespace {
@@ -15,7 +18,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::uint64_t kMaxFileBytes = 100'000'000;
-constexpr std::int64_t kMaxIds = 1 << 24;
 constexpr int kDeepestPart = 16;
 constexpr const char* kTokenKeys[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                       "pad_token", "cls_token", "mask_token"};
@@ -40,8 +42,8 @@ struct Source {
     target = found->get<bool>();
   }
   std::int64_t id(const std::string& key, const Json& value) const {
-    if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxIds)) {
-      refuse(key, "an id from 0 to " + std::to_string(kMaxIds - 1));
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxTokenIds)) {
+      refuse(key, "an id from 0 to " + std::to_string(kMaxTokenIds - 1));
     }
     return value.get<std::int64_t>();
   }
@@ -51,30 +53,38 @@ struct Source {
     const Json& content = value.is_object() && value.contains("content") ? value["content"] : value;
     if (!content.is_string()) refuse(key, "a token or an object with its content");
     token.content = content.get<std::string>();
-    if (value.is_object() && value.contains("special") && value["special"].is_boolean())
-      token.special = value["special"];
+    auto read_flag = [&](const char* name, bool& target) {
+      if (value.is_object() && value.contains(name) && value[name].is_boolean()) target = value[name];
+    };
+    read_flag("special", token.special);
+    read_flag("normalized", token.normalized);
+    read_flag("lstrip", token.lstrip);
+    read_flag("rstrip", token.rstrip);
+    read_flag("single_word", token.single_word);
     return token;
   }
 };
 
-void append(std::vector<AddedToken>& tokens, AddedToken token) {
-  const auto known = std::any_of(tokens.begin(), tokens.end(),
-                                 [&](const AddedToken& other) { return other.content == token.content; });
-  if (!known) tokens.push_back(std::move(token));
-}
+/** What the files have said so far; of equal contents the first counts. */
+struct Collected : TokenizerFiles {
+  void add(AddedToken token) {
+    if (known.insert(token.content).second) added_tokens.push_back(std::move(token));
+  }
+  std::unordered_set<std::string> known;
+};
 
 /** `"added_tokens_decoder": {"2": {"content": "</s>", ...}}`. */
-void read_decoder(const Source& source, std::vector<AddedToken>& tokens) {
+void read_decoder(const Source& source, Collected& files) {
   const Json* found = source.find("added_tokens_decoder");
   if (found == nullptr) return;
   if (!found->is_object()) source.refuse("added_tokens_decoder", "an object from ids to tokens");
   for (const auto& [key, value] : found->items()) {
     AddedToken token = source.token("added_tokens_decoder." + key, value);
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token.id);
-    if (error != std::errc() || end != key.data() + key.size() || token.id < 0 || token.id >= kMaxIds) {
+    if (error != std::errc() || end != key.data() + key.size() || token.id < 0 || token.id >= kMaxTokenIds) {
       source.refuse("added_tokens_decoder", "an object from ids to tokens, found the key " + in_quotes(key));
     }
-    append(tokens, std::move(token));
+    files.add(std::move(token));
   }
 }
 
@@ -86,15 +96,9 @@ bool holds_type(const Json& part, const char* type, int depth = 0) {
          std::any_of(part.begin(), part.end(), [&](const Json& inner) { return holds_type(inner, type, depth + 1); });
 }
 
-void read_tokenizer_json(const Source& source, TokenizerFiles& files) {
-  if (const Json* tokens = source.find("added_tokens")) {
-    if (!tokens->is_array()) source.refuse("added_tokens", "a list");
-    for (const auto& value : *tokens) {
-      AddedToken token = source.token("added_tokens", value);
-      token.id = source.id("added_tokens.id", value.is_object() ? value.value("id", Json()) : value);
-      append(files.added_tokens, std::move(token));
-    }
-  }
+void read_tokenizer_json(const Source& source, Collected& files) {
+  for (auto& token : read_added_token_list(JsonPlace(source.name, source.root))) files.add(std::move(token));
+  files.has_model = source.find("model") != nullptr;
   const Json* processor = source.find("post_processor");
   if (processor != nullptr && processor->is_object() && processor->contains("single")) {
     const Json& single = (*processor)["single"];
@@ -108,7 +112,7 @@ void read_tokenizer_json(const Source& source, TokenizerFiles& files) {
                                   (normalizer == nullptr || !holds_type(*normalizer, "Strip"));
 }
 
-void read_names(const Source& source, TokenizerFiles& files) {
+void read_names(const Source& source, Collected& files) {
   for (const char* key : kTokenKeys) {
     const auto found = source.root.find(key);
     if (found == source.root.end()) continue;
@@ -116,8 +120,8 @@ void read_names(const Source& source, TokenizerFiles& files) {
   }
 }
 
-void read_config(const Source& source, TokenizerFiles& files) {
-  read_decoder(source, files.added_tokens);
+void read_config(const Source& source, Collected& files) {
+  read_decoder(source, files);
   read_names(source, files);
   source.read("add_bos_token", files.add_bos_token);
   source.read("add_prefix_space", files.add_prefix_space);
@@ -125,9 +129,9 @@ void read_config(const Source& source, TokenizerFiles& files) {
   if (const Json* found = source.find("extra_ids")) files.extra_ids = source.id("extra_ids", *found);
 }
 
-void read_added_tokens(const Source& source, TokenizerFiles& files) {
+void read_added_tokens(const Source& source, Collected& files) {
   for (const auto& [content, id] : source.root.items()) {
-    append(files.added_tokens, {content, source.id(content, id)});
+    files.add({content, source.id(content, id)});
   }
 }
 
@@ -139,8 +143,8 @@ std::string TokenizerFiles::name(const std::string& key, const std::string& othe
 }
 
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
-  TokenizerFiles files;
-  auto open = [&](const char* name, void (*read)(const Source&, TokenizerFiles&)) {
+  Collected files;
+  auto open = [&](const char* name, void (*read)(const Source&, Collected&)) {
     const auto path = folder / name;
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) return;
@@ -158,7 +162,17 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
   open("special_tokens_map.json", read_names);
   std::stable_sort(files.added_tokens.begin(), files.added_tokens.end(),
                    [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
-  return files;
+  return files;  // without what only collecting needs
+}
+
+nlohmann::ordered_json added_tokens_decoder(const std::vector<AddedToken>& tokens) {
+  nlohmann::ordered_json result;
+  for (const auto& token : tokens) {
+    result[std::to_string(token.id)] = {{"content", token.content},         {"lstrip", token.lstrip},
+                                        {"normalized", token.normalized},   {"rstrip", token.rstrip},
+                                        {"single_word", token.single_word}, {"special", token.special}};
+  }
+  return result;
 }
 
 }  // namespace blip2

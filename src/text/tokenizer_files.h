@@ -1,9 +1,11 @@
-// What the JSON files beside a vocabulary say: names and ids of special tokens, flags (Hugging Face 6.0). All of them
-// may be missing. tokenizer.json is read for what only it tells; its vocabulary is that of the other files.
+// What the JSON files of a tokenizer's folder say beside its vocabulary: names and ids of special tokens, flags
+// (Hugging Face 6.0). All of them may be missing. A tokenizer.json with a model is a tokenizer of its own
+// (tokenizer_json.h); one without is read for what only it tells.
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +22,8 @@ struct TokenizerFiles {
   std::optional<bool> add_bos_token, add_prefix_space, do_lower_case;
   std::optional<std::int64_t> extra_ids;
   bool trailing_space_is_token = false;
+  /** tokenizer.json has a `model`. */
+  bool has_model = false;
   /** The files that were read: name and bytes. */
   std::map<std::string, std::string> companions;
 
@@ -28,5 +32,8 @@ struct TokenizerFiles {
 
 /** Throws UserError naming the file and the entry that is not what it must be. */
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
+
+/** The object of that name in a tokenizer_config.json, by id; null for no tokens. */
+nlohmann::ordered_json added_tokens_decoder(const std::vector<AddedToken>& tokens);
 
 }  // namespace blip2

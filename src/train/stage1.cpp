@@ -10,7 +10,6 @@
 #include "blip2/models/bert.h"
 #include "blip2/models/run_folder.h"
 #include "blip2/text/load_tokenizer.h"
-#include "blip2/text/wordpiece.h"
 
 namespace blip2 {
 namespace {
@@ -65,8 +64,8 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
   check_text(options_.text);
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   tokenizer_ = load_tokenizer(options_.text.tokenizer);
-  const auto* wordpiece = dynamic_cast<const WordPieceTokenizer*>(tokenizer_.get());
-  if (wordpiece == nullptr) {
+  const auto decoder_start_id = tokenizer_->find("[DEC]");
+  if (!decoder_start_id) {
     throw UserError("text.tokenizer '" + options_.text.tokenizer +
                     "' is no WordPiece vocabulary, which the Q-Former reads");
   }
@@ -74,7 +73,7 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
   options_.model.qformer_config.use_qformer_text_input = true;
   representation_.label_smoothing = options_.loss.label_smoothing;
   representation_.negative_rule = negative_rule(options_.loss.negative_rule);
-  representation_.decoder_start_id = wordpiece->decoder_id();
+  representation_.decoder_start_id = *decoder_start_id;
   resolve(options_.model);
   if (options_.text.max_length > options_.model.qformer_config.max_position_embeddings) {
     throw UserError("text.max_length " + std::to_string(options_.text.max_length) +
