@@ -70,7 +70,7 @@ def bpe(vocabulary, merges=(), **options):
         "byte_fallback": False,
         "ignore_merges": False,
     }
-    return result | options | {"vocab": {token: i for i, token in enumerate(vocabulary)}, "merges": list(merges)}
+    return result | options | {"vocab": {token: i for i, token in enumerate(dict.fromkeys(vocabulary))}, "merges": list(merges)}
 
 
 def words_shown(parts):
@@ -378,6 +378,8 @@ def main():
             reference = Tokenizer.from_str(json.dumps(made))
             if rows is None:
                 lines = [line_of(reference, text) for text in TEXTS]
+                if name == "added tokens, normalized":  # 0.23 decodes these as normalised and no longer as special
+                    lines = [{key: line[key] for key in ("text", "ids", "plain_ids")} for line in lines]
             else:
                 lines = [
                     {

@@ -60,8 +60,10 @@ TEST(TokenizerJson, EveryPartGivesTheReferences) {
     const auto tokenizer = parse_tokenizer_json(one["tokenizer"].dump(), "case");
     for (const auto& line : one["lines"]) {
       const Ids ids = line.contains("ids") ? line["ids"] : line["decoded_ids"];
-      EXPECT_EQ(tokenizer->decode(ids), line["decoded"].get<std::string>()) << line;
-      EXPECT_EQ(tokenizer->decode(ids, false), line["decoded_raw"].get<std::string>()) << line;
+      if (line.contains("decoded")) {
+        EXPECT_EQ(tokenizer->decode(ids), line["decoded"].get<std::string>()) << line;
+        EXPECT_EQ(tokenizer->decode(ids, false), line["decoded_raw"].get<std::string>()) << line;
+      }
       if (!line.contains("text")) continue;
       EXPECT_EQ(tokenizer->encode(line["text"]), ids) << line["text"];
       EXPECT_EQ(tokenizer->encode(line["text"], false), line["plain_ids"].get<Ids>()) << line["text"];

@@ -32,8 +32,12 @@ class Spans {
   std::size_t covered_ = 0;
 };
 
-/** Classes that the two dialects read differently, written out; both allow a class within a class. */
+/**
+ * Classes that the two dialects read differently, written out; both allow a class within a class. To the reference six
+ * numbers of Latin-1 are word characters.
+ */
 std::string in_icu_dialect(const std::string& pattern) {
+  const std::string word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u00B2\u00B3\u00B9\u00BC-\u00BE])";
   std::string result;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char next = pattern[i] == '\\' && i + 1 < pattern.size() ? pattern[++i] : '\0';
@@ -48,10 +52,10 @@ std::string in_icu_dialect(const std::string& pattern) {
         result += "[^\\p{White_Space}]";
         break;
       case 'w':
-        result += "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
+        result += "[" + word;
         break;
       case 'W':
-        result += "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
+        result += "[^" + word;
         break;
       case 'h':
         result += "[0-9a-fA-F]";
