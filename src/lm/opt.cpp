@@ -84,7 +84,8 @@ OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const Weig
 OptLanguageModelImpl::~OptLanguageModelImpl() = default;
 
 at::Tensor OptLanguageModelImpl::embed(const at::Tensor& ids) {
-  const at::Tensor embeds = at::embedding(embed_tokens_, ids);
+  // Padding teaches its row nothing, as in Hugging Face.
+  const at::Tensor embeds = at::embedding(embed_tokens_, ids, options_.pad_token_id);
   return project_in_.defined() ? at::linear(embeds, project_in_) : embeds;
 }
 

@@ -16,10 +16,18 @@ void add_list(NamedTensors& trace, const std::string& name, const std::vector<at
   for (std::size_t i = 0; i < tensors.size(); ++i) trace[name + "." + std::to_string(i)] = tensors[i];
 }
 
+/**
+ * Numbers as the reference cases count: hidden states and cross-attention by layer, self-attention in the one list that
+ * Hugging Face keeps of both kinds (layer 0's, its cross-attention, layer 1's...), where the pass has queries.
+ */
 void add_qformer(NamedTensors& trace, const std::string& prefix, const QFormerTrace& qformer, std::int64_t frequency) {
   add_list(trace, prefix + "hidden_states", qformer.hidden_states);
-  add_list(trace, prefix + "self_attention", qformer.self_attention);
-  // Named after the layer, of which only every `frequency`-th has cross-attention.
+  const bool crosses = !qformer.cross_attention.empty();
+  for (std::size_t i = 0; i < qformer.self_attention.size(); ++i) {
+    const auto layer = static_cast<std::int64_t>(i), crossed_before = (layer + frequency - 1) / frequency;
+    trace[prefix + "self_attention." + std::to_string(layer + (crosses ? crossed_before : 0))] =
+        qformer.self_attention[i];
+  }
   for (std::size_t i = 0; i < qformer.cross_attention.size(); ++i) {
     const auto layer = static_cast<std::int64_t>(i) * frequency;
     trace[prefix + "cross_attention." + std::to_string(layer)] = qformer.cross_attention[i];

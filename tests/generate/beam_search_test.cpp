@@ -258,7 +258,6 @@ TEST(BeamSearch, ShowsTheScoresOfEveryBeam) {
   std::vector<StepScores> seen;
   generate(model, plain(2), beams(2), [&seen](const StepScores& step) { seen.push_back(step); });
   ASSERT_GE(seen.size(), 2U);
-  EXPECT_THAT(seen[0].rows, ElementsAre(0, 1, 2, 3));
   EXPECT_EQ(seen[0].scores.size(0), 4);
   EXPECT_NEAR(seen[0].scores[1][kA].item<double>(), std::log(0.35), 1e-5);
   EXPECT_NEAR(seen[1].scores[0][kEnd].item<double>(), std::log(0.6), 1e-5);   // best beam: A
