@@ -92,7 +92,7 @@ TEST(ProgramInference, TraceWritesWhatACaseAsksFor) {
   const Outcome outcome = run("trace", {reference_case("itm_tiny"), "--output", output, "--double"});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(outcome.output, output + "/actual.safetensors\n" + output + "/actual.json\n");
-  EXPECT_EQ(tensor_values(output + "/actual.safetensors", "loss.itm").size(), 1u);
+  EXPECT_THAT(tensor_names(output + "/actual.safetensors"), testing::Contains("loss.itm"));
 }
 
 TEST(ProgramInference, TraceWritesEveryActivationOfAModel) {
