@@ -105,7 +105,8 @@ json run_search(GeneratorModel& generator, const at::Tensor& projected, const st
                                        [&](const StepScores& step) { scores.push_back(step.scores); });
   trace["generate." + name + ".scores"] = torch::stack(scores);
 
-  json result = {{"sequences", sequences_of(generator, generated)},
+  json result = {{"options", asked.at("options")},
+                 {"sequences", sequences_of(generator, generated)},
                  {"new_tokens", new_tokens_of(generated)},
                  {"steps", scores.size()},
                  {"prompt_length", request.ids.defined() ? request.ids.size(1) : 1},

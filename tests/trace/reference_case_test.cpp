@@ -98,7 +98,7 @@ Compared expect_case(const fs::path& folder, const Tolerances& tolerances, bool 
 TEST(ReferenceCase, GenerativeModelComputesWhatIsExpected) {
   const Compared compared = expect_case(test_data("cases/opt_sharded_bf16"), {});
   EXPECT_EQ(compared.tensors, 8);
-  EXPECT_EQ(compared.leaves, 59 + 4);  // new tokens and texts
+  EXPECT_EQ(compared.leaves, 2 + 59 + 4);  // options, new tokens and texts
 }
 
 TEST(ReferenceCase, RetrievalModelComputesWhatIsExpected) {

@@ -1,7 +1,7 @@
 // Runs a reference case: a folder with `model/` (as Hugging Face writes it), inputs.safetensors and expected.json,
 // which says what was asked of the model. What this implementation computes goes into actual.safetensors and
-// actual.json under the names of the case's expected files, so that any program can judge. Nothing is copied from what
-// is expected.
+// actual.json under the names of the case's expected files, so that any program can judge. Of expected.json only
+// the questions are repeated, never an answer.
 #pragma once
 
 #include <filesystem>
