@@ -31,6 +31,14 @@ endif()
 message(STATUS "LibTorch: ${BLIP2_LIBTORCH_FOUND}")
 
 add_library(blip2_torch INTERFACE IMPORTED)
+# LibTorch brings its own OpenMP runtime. A second one would keep a second set of threads busy.
+file(GLOB _blip2_openmp "${BLIP2_LIBTORCH_FOUND}/lib/libgomp*.so*")
+if(_blip2_openmp)
+  list(GET _blip2_openmp 0 _blip2_openmp)
+  target_link_libraries(blip2_torch INTERFACE "${_blip2_openmp}")
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_link_libraries(blip2_torch INTERFACE gomp)
+endif()
 # What LibTorch's libraries need themselves (CUDA, NCCL) is found when a program starts, through their own run paths.
 target_link_options(blip2_torch INTERFACE -Wl,--allow-shlib-undefined)
 if(BLIP2_CUDA)

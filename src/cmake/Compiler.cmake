@@ -21,5 +21,9 @@ if(BLIP2_SANITIZE)
   target_compile_options(blip2_own_code INTERFACE -Wno-maybe-uninitialized)
 endif()
 
-# One setting for library, programs and tests, so that they share one precompiled header.
+# One setting for library, programs and tests, so that they share one precompiled header. at::parallel_for is an inline
+# function: without OpenMP it silently uses one thread. Clang would bring a second runtime beside LibTorch's.
 add_compile_options(-fPIC)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-fopenmp)
+endif()

@@ -47,12 +47,13 @@ void KeyValueCache::reorder(const at::Tensor& rows) {
   if (!buffer_.key.defined()) return;
   torch::NoGradGuard no_grad;
   for (auto part : {&KeyValue::key, &KeyValue::value}) {
-    const at::Tensor& old = buffer_.*part;
-    at::Tensor chosen = with_capacity(old, rows.size(0), old.size(2));
+    at::Tensor &old = buffer_.*part, &chosen = spare_.*part;
+    const bool fits = chosen.defined() && chosen.size(0) == rows.size(0) && chosen.size(2) == old.size(2);
+    if (!fits) chosen = with_capacity(old, rows.size(0), old.size(2));
     // Only what is filled moves, straight into its place.
     at::Tensor filled = chosen.narrow(2, 0, length_);
     at::index_select_out(filled, old.narrow(2, 0, length_), 0, rows);
-    buffer_.*part = std::move(chosen);
+    std::swap(old, chosen);
   }
 }
 

@@ -11,7 +11,7 @@ torch::nn::Module& add_child(torch::nn::Module& parent, const std::string& name)
 at::Tensor add_parameter(torch::nn::Module& owner, const std::string& name, at::IntArrayRef sizes,
                          const Filling& filling, const WeightOptions& weights) {
   at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(weights.dtype).device(weights.device));
-  if (weights.initialize) {
+  if (!SkipInitialization::active()) {
     if (filling.deviation > 0) {
       tensor.normal_(filling.mean, filling.deviation);
     } else {
@@ -21,17 +21,18 @@ at::Tensor add_parameter(torch::nn::Module& owner, const std::string& name, at::
   return owner.register_parameter(name, std::move(tensor));
 }
 
-at::Tensor Projection::operator()(const at::Tensor& x) const {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
-
-Projection add_projection(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out,
-                          bool bias, double deviation, const WeightOptions& weights) {
-  auto& child = add_child(parent, name);
-  Projection projection;
-  projection.weight = add_parameter(child, "weight", {out, in}, {0, deviation}, weights);
-  if (bias) projection.bias = add_parameter(child, "bias", {out}, {}, weights);
-  return projection;
+Linear add_linear(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out, bool bias,
+                  double deviation, const WeightOptions& weights) {
+  Linear layer{nullptr};
+  {
+    const SkipInitialization filled_below;
+    layer = parent.register_module(name, Linear(in, out, bias, weights));
+  }
+  if (SkipInitialization::active()) return layer;
+  torch::NoGradGuard no_grad;
+  layer->weight.normal_(0, deviation);
+  if (bias) layer->bias.zero_();
+  return layer;
 }
 
 at::Tensor add_table(torch::nn::Module& parent, const std::string& name, std::int64_t rows, std::int64_t width,

@@ -1,6 +1,5 @@
-// Linear layers, norms and tables whose weights are plain tensors, registered in bare modules under the names that
-// Hugging Face gives them. torch::nn::Linear would fill its weights with random numbers (kaiming) in float32 on the CPU
-// whatever comes next; these follow WeightOptions.
+// Linear layers, norms and tables under the names that Hugging Face gives them. Norms and tables are plain tensors in
+// bare modules: torch::nn's would be float32 on the CPU whatever comes next; these follow WeightOptions.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -8,7 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "blip2/lm/weight_options.h"
+#include "blip2/nn/linear.h"
+#include "blip2/nn/weight_options.h"
 
 namespace blip2 {
 
@@ -25,15 +25,9 @@ torch::nn::Module& add_child(torch::nn::Module& parent, const std::string& name)
 at::Tensor add_parameter(torch::nn::Module& owner, const std::string& name, at::IntArrayRef sizes,
                          const Filling& filling, const WeightOptions& weights);
 
-/** x W^T + b; the bias may be undefined. */
-struct Projection {
-  at::Tensor weight, bias;
-  at::Tensor operator()(const at::Tensor& x) const;
-};
-
-/** `parent.name.weight` [out, in] of the given deviation and, on request, `parent.name.bias` of zeros. */
-Projection add_projection(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out,
-                          bool bias, double deviation, const WeightOptions& weights);
+/** A layer `parent.name` with a weight [out, in] of the given deviation and, on request, a bias of zeros. */
+Linear add_linear(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out, bool bias,
+                  double deviation, const WeightOptions& weights);
 
 /** A table `parent.name.weight` [rows, width] of the given deviation. */
 at::Tensor add_table(torch::nn::Module& parent, const std::string& name, std::int64_t rows, std::int64_t width,

@@ -59,8 +59,8 @@ OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const Weig
   embed_positions_ = add_table(decoder, "embed_positions", options_.max_position_embeddings + kPositionOffset, width,
                                deviation, weights);
   if (embedding_width != width) {
-    project_in_ = add_projection(decoder, "project_in", embedding_width, width, false, deviation, weights).weight;
-    project_out_ = add_projection(decoder, "project_out", width, embedding_width, false, deviation, weights).weight;
+    project_in_ = add_linear(decoder, "project_in", embedding_width, width, false, deviation, weights)->weight;
+    project_out_ = add_linear(decoder, "project_out", width, embedding_width, false, deviation, weights)->weight;
   }
   if (options_.do_layer_norm_before && !options_.remove_final_layer_norm) {
     final_norm_ = std::make_unique<LayerNorm>(
@@ -74,8 +74,8 @@ OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const Weig
   head_weight_ =
       options_.tie_word_embeddings
           ? embed_tokens_
-          : add_projection(*this, "lm_head", embedding_width, options_.vocab_size, false, deviation, weights).weight;
-  if (weights.initialize && options_.pad_token_id >= 0 && options_.pad_token_id < options_.vocab_size) {
+          : add_linear(*this, "lm_head", embedding_width, options_.vocab_size, false, deviation, weights)->weight;
+  if (!SkipInitialization::active() && options_.pad_token_id >= 0 && options_.pad_token_id < options_.vocab_size) {
     torch::NoGradGuard no_grad;
     embed_tokens_.select(0, options_.pad_token_id).zero_();
   }
@@ -86,11 +86,12 @@ OptLanguageModelImpl::~OptLanguageModelImpl() = default;
 at::Tensor OptLanguageModelImpl::embed(const at::Tensor& ids) {
   // Padding teaches its row nothing, as in Hugging Face.
   const at::Tensor embeds = at::embedding(embed_tokens_, ids, options_.pad_token_id);
-  return project_in_.defined() ? at::linear(embeds, project_in_) : embeds;
+  const at::Tensor wide = embeds.to(dtype());
+  return project_in_.defined() ? apply_linear(wide, project_in_) : wide;
 }
 
 at::Tensor OptLanguageModelImpl::head(const at::Tensor& hidden) const {
-  return at::linear(hidden, head_weight_);
+  return apply_linear(hidden, head_weight_);
 }
 
 void OptLanguageModelImpl::check_positions(std::int64_t needed) const {
@@ -103,14 +104,14 @@ void OptLanguageModelImpl::check_positions(std::int64_t needed) const {
 at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tensor& position_rows,
                                         const at::Tensor& mask, std::vector<KeyValueCache>* caches,
                                         std::vector<at::Tensor>* hidden_states) {
-  at::Tensor x = embeds.to(embed_tokens_.scalar_type()) + at::embedding(embed_positions_, position_rows);
+  at::Tensor x = embeds.to(dtype()) + at::embedding(embed_positions_, position_rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
     x = layers_[i].forward(x, mask, caches != nullptr ? &caches->at(i) : nullptr, is_training());
   }
   if (final_norm_) x = (*final_norm_)(x);
   if (hidden_states != nullptr) hidden_states->push_back(x);
-  return project_out_.defined() ? at::linear(x, project_out_) : x;
+  return project_out_.defined() ? apply_linear(x, project_out_) : x;
 }
 
 at::Tensor OptLanguageModelImpl::read(const Prompt& prompt, std::vector<KeyValueCache>* caches,
@@ -120,8 +121,7 @@ at::Tensor OptLanguageModelImpl::read(const Prompt& prompt, std::vector<KeyValue
   if (read.size(1) > options_.max_position_embeddings) check_positions(read.sum(1).max().item<std::int64_t>());
   // The n-th token that is read has position n - 1; padding takes the row before the first.
   const at::Tensor position_rows = read.cumsum(1) * read + (kPositionOffset - 1);
-  return decode(prompt.embeds, position_rows, causal_mask(prompt.mask, embed_tokens_.scalar_type()), caches,
-                hidden_states);
+  return decode(prompt.embeds, position_rows, causal_mask(prompt.mask, dtype()), caches, hidden_states);
 }
 
 at::Tensor OptLanguageModelImpl::logits(const Prompt& prompt, std::vector<at::Tensor>* hidden_states) {

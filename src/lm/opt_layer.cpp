@@ -22,7 +22,7 @@ OptLayer::OptLayer(torch::nn::Module& parent, const std::string& name, const Opt
   const bool affine = options.layer_norm_elementwise_affine;
   auto& layer = add_child(parent, name);
   auto add = [&](torch::nn::Module& owner, const char* part, std::int64_t in, std::int64_t out) {
-    return add_projection(owner, part, in, out, options.enable_bias, options.init_std, weights);
+    return add_linear(owner, part, in, out, options.enable_bias, options.init_std, weights);
   };
   auto& self_attention = add_child(layer, "self_attn");
   key_ = add(self_attention, "k_proj", width, width);
@@ -38,15 +38,15 @@ OptLayer::OptLayer(torch::nn::Module& parent, const std::string& name, const Opt
 at::Tensor OptLayer::forward(const at::Tensor& input, const at::Tensor& mask, KeyValueCache* cache,
                              bool training) const {
   at::Tensor x = norm_before_ ? self_attention_norm_(input) : input;
-  KeyValue memory{split_heads(key_(x), heads_), split_heads(value_(x), heads_)};
+  KeyValue memory{split_heads(key_->forward(x), heads_), split_heads(value_->forward(x), heads_)};
   if (cache != nullptr) memory = cache->append(memory);
   const at::Tensor context =
-      attention(split_heads(query_(x), heads_), memory, mask, scale_, training ? attention_dropout_ : 0.0);
-  x = input + at::dropout(out_(merge_heads(context)), dropout_, training);
+      attention(split_heads(query_->forward(x), heads_), memory, mask, scale_, training ? attention_dropout_ : 0.0);
+  x = input + at::dropout(out_->forward(merge_heads(context)), dropout_, training);
   if (!norm_before_) x = self_attention_norm_(x);
 
-  const at::Tensor inner = activate(fc1_(norm_before_ ? final_norm_(x) : x), activation_);
-  x = x + at::dropout(fc2_(inner), dropout_, training);
+  const at::Tensor inner = activate(fc1_->forward(norm_before_ ? final_norm_(x) : x), activation_);
+  x = x + at::dropout(fc2_->forward(inner), dropout_, training);
   return norm_before_ ? x : final_norm_(x);
 }
 

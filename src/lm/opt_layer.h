@@ -25,7 +25,7 @@ class OptLayer {
   std::int64_t heads_;
   double scale_, dropout_, attention_dropout_;
   Activation activation_;
-  Projection query_, key_, value_, out_, fc1_, fc2_;
+  Linear query_{nullptr}, key_{nullptr}, value_{nullptr}, out_{nullptr}, fc1_{nullptr}, fc2_{nullptr};
   LayerNorm self_attention_norm_, final_norm_;
 };
 

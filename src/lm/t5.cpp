@@ -81,27 +81,31 @@ T5LanguageModelImpl::T5LanguageModelImpl(const T5Options& options, const WeightO
   head_weight_ =
       options_.tie_word_embeddings
           ? shared_
-          : add_projection(*this, "lm_head", options_.d_model, options_.vocab_size, false, factor, weights).weight;
+          : add_linear(*this, "lm_head", options_.d_model, options_.vocab_size, false, factor, weights)->weight;
 }
 
 T5LanguageModelImpl::~T5LanguageModelImpl() = default;
 
+at::ScalarType T5LanguageModelImpl::dtype() const {
+  return encoder_->dtype();
+}
+
 at::Tensor T5LanguageModelImpl::embed(const at::Tensor& ids) {
-  return at::embedding(shared_, ids);
+  return at::embedding(shared_, ids).to(dtype());
 }
 
 at::Tensor T5LanguageModelImpl::head(const at::Tensor& hidden) const {
   const double scale = options_.scale_decoder_outputs ? 1.0 / std::sqrt(static_cast<double>(options_.d_model)) : 1.0;
-  return at::linear(scale == 1.0 ? hidden : hidden * scale, head_weight_);
+  return apply_linear(scale == 1.0 ? hidden : hidden * scale, head_weight_);
 }
 
 at::Tensor T5LanguageModelImpl::encode(const Prompt& prompt, std::vector<at::Tensor>* hidden_states) {
   check_prompt(prompt, width());
   T5Pass pass;
-  pass.padding = padding_mask(prompt.mask, shared_.scalar_type());
+  pass.padding = padding_mask(prompt.mask, dtype());
   pass.dropout = is_training() ? options_.dropout_rate : 0.0;
   pass.hidden_states = hidden_states;
-  return encoder_->forward(prompt.embeds.to(shared_.scalar_type()), pass);
+  return encoder_->forward(prompt.embeds.to(dtype()), pass);
 }
 
 at::Tensor T5LanguageModelImpl::decoder_inputs(const at::Tensor& labels) const {

@@ -24,20 +24,20 @@ T5Attention::T5Attention(torch::nn::Module& parent, const std::string& name, con
   const std::int64_t width = options.d_model, inner = options.num_heads * options.d_kv;
   auto& own = add_child(parent, name);
   // Queries start small by another sqrt(d_kv), in place of a scale in the scores.
-  query_ = add_projection(own, "q", width, inner, false, deviation(options, width * options.d_kv), weights);
-  key_ = add_projection(own, "k", width, inner, false, deviation(options, width), weights);
-  value_ = add_projection(own, "v", width, inner, false, deviation(options, width), weights);
-  out_ = add_projection(own, "o", inner, width, false, deviation(options, inner), weights);
+  query_ = add_linear(own, "q", width, inner, false, deviation(options, width * options.d_kv), weights);
+  key_ = add_linear(own, "k", width, inner, false, deviation(options, width), weights);
+  value_ = add_linear(own, "v", width, inner, false, deviation(options, width), weights);
+  out_ = add_linear(own, "o", inner, width, false, deviation(options, inner), weights);
 }
 
 KeyValue T5Attention::memory(const at::Tensor& x) const {
-  return {split_heads(key_(x), heads_), split_heads(value_(x), heads_)};
+  return {split_heads(key_->forward(x), heads_), split_heads(value_->forward(x), heads_)};
 }
 
 at::Tensor T5Attention::operator()(const at::Tensor& x, const KeyValue& memory, const at::Tensor& mask, double dropout,
                                    std::int64_t readers) const {
-  const at::Tensor query = split_heads(query_(x), heads_);
-  if (readers == 1) return out_(merge_heads(attention(query, memory, mask, 1.0, dropout)));
+  const at::Tensor query = split_heads(query_->forward(x), heads_);
+  if (readers == 1) return out_->forward(merge_heads(attention(query, memory, mask, 1.0, dropout)));
   // Beams of one prompt are further queries to the same memory: [B, readers, heads, T, d] -> [B, heads, readers * T,
   // d].
   const std::int64_t rows = query.size(0) / readers, length = query.size(2), width = query.size(3);
@@ -45,7 +45,7 @@ at::Tensor T5Attention::operator()(const at::Tensor& x, const KeyValue& memory, 
       query.view({rows, readers, heads_, length, width}).transpose(1, 2).reshape({rows, heads_, -1, width});
   const at::Tensor context = attention(together, memory, mask, 1.0, dropout);
   const at::Tensor apart = context.reshape({rows, heads_, readers, length, width}).transpose(1, 2);
-  return out_(merge_heads(apart.reshape({rows * readers, heads_, length, width})));
+  return out_->forward(merge_heads(apart.reshape({rows * readers, heads_, length, width})));
 }
 
 T5Block::T5Block(torch::nn::Module& parent, const std::string& name, const T5Options& options, bool is_decoder,
@@ -72,7 +72,7 @@ T5Block::T5Block(torch::nn::Module& parent, const std::string& name, const T5Opt
   auto& last_layer = next();
   auto& dense = add_child(last_layer, "DenseReluDense");
   auto add = [&](const char* part, std::int64_t in, std::int64_t out) {
-    return add_projection(dense, part, in, out, false, deviation(options, in), weights);
+    return add_linear(dense, part, in, out, false, deviation(options, in), weights);
   };
   if (options.is_gated_act) {
     gate_ = add("wi_0", width, options.d_ff);
@@ -85,9 +85,9 @@ T5Block::T5Block(torch::nn::Module& parent, const std::string& name, const T5Opt
 }
 
 at::Tensor T5Block::feed_forward(const at::Tensor& x, double dropout) const {
-  const at::Tensor inner =
-      gate_.weight.defined() ? activate(gate_(x), activation_) * inner_(x) : activate(inner_(x), activation_);
-  return outer_(drop(inner, dropout));
+  const at::Tensor inner = !gate_.is_empty() ? activate(gate_->forward(x), activation_) * inner_->forward(x)
+                                             : activate(inner_->forward(x), activation_);
+  return outer_->forward(drop(inner, dropout));
 }
 
 at::Tensor T5Block::forward(const at::Tensor& input, const T5BlockInput& with) const {

@@ -40,7 +40,7 @@ class T5Attention {
 
  private:
   std::int64_t heads_ = 0;
-  Projection query_, key_, value_, out_;
+  Linear query_{nullptr}, key_{nullptr}, value_{nullptr}, out_{nullptr};
 };
 
 class T5Block {
@@ -60,7 +60,7 @@ class T5Block {
 
   Activation activation_;
   T5Attention self_attention_, cross_attention_;
-  Projection gate_, inner_, outer_;  // the gate is undefined in T5 v1.0
+  Linear gate_{nullptr}, inner_{nullptr}, outer_{nullptr};  // the gate is undefined in T5 v1.0
   RmsNorm self_attention_norm_, cross_attention_norm_, feed_forward_norm_;
 };
 

@@ -29,6 +29,7 @@ class T5Stack {
   T5Memory memory(const at::Tensor& encoded, const at::Tensor& padding) const;
 
   std::size_t depth() const { return blocks_.size(); }
+  at::ScalarType dtype() const { return position_bias_.scalar_type(); }
 
  private:
   at::Tensor self_mask(std::int64_t queries, std::int64_t past, const at::Tensor& padding) const;

@@ -6,9 +6,10 @@ namespace blip2 {
 namespace {
 
 void initialize(torch::nn::Module& module, double range) {
+  if (SkipInitialization::active()) return;
   torch::NoGradGuard no_grad;
   for (auto& part : module.modules(/*include_self=*/false)) {
-    if (auto* linear = part->as<torch::nn::Linear>()) {
+    if (auto* linear = part->as<LinearImpl>()) {
       torch::nn::init::normal_(linear->weight, 0.0, range);
       torch::nn::init::zeros_(linear->bias);
     }

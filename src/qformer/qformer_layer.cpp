@@ -46,11 +46,11 @@ BertAttentionImpl::BertAttentionImpl(const QFormerOptions& options, std::int64_t
     : heads_(options.num_attention_heads), attention_dropout_(options.attention_probs_dropout_prob) {
   const std::int64_t width = options.hidden_size;
   auto inner = register_module("attention", std::make_shared<torch::nn::Module>("attention"));
-  query_ = inner->register_module("query", torch::nn::Linear(width, width));
-  key_ = inner->register_module("key", torch::nn::Linear(memory_size, width));
-  value_ = inner->register_module("value", torch::nn::Linear(memory_size, width));
+  query_ = inner->register_module("query", Linear(width, width));
+  key_ = inner->register_module("key", Linear(memory_size, width));
+  value_ = inner->register_module("value", Linear(memory_size, width));
   auto output = register_module("output", std::make_shared<torch::nn::Module>("output"));
-  dense_ = output->register_module("dense", torch::nn::Linear(width, width));
+  dense_ = output->register_module("dense", Linear(width, width));
   norm_ = output->register_module(
       "LayerNorm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps)));
   dropout_ = output->register_module("dropout", torch::nn::Dropout(options.hidden_dropout_prob));
@@ -86,9 +86,9 @@ FeedForward QFormerLayerImpl::register_feed_forward(const QFormerOptions& option
   const std::int64_t width = options.hidden_size, inner = options.intermediate_size;
   FeedForward part;
   auto intermediate = register_module("intermediate" + suffix, std::make_shared<torch::nn::Module>("intermediate"));
-  part.expand = intermediate->register_module("dense", torch::nn::Linear(width, inner));
+  part.expand = intermediate->register_module("dense", Linear(width, inner));
   auto output = register_module("output" + suffix, std::make_shared<torch::nn::Module>("output"));
-  part.contract = output->register_module("dense", torch::nn::Linear(inner, width));
+  part.contract = output->register_module("dense", Linear(inner, width));
   part.norm = output->register_module(
       "LayerNorm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps)));
   return part;

@@ -12,14 +12,14 @@ ClipBlockImpl::ClipBlockImpl(const VisionOptions& options)
   const std::int64_t width = options.hidden_size;
   const auto norm = torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps);
   auto self_attn = register_module("self_attn", std::make_shared<torch::nn::Module>("self_attn"));
-  k_proj_ = self_attn->register_module("k_proj", torch::nn::Linear(width, width));
-  v_proj_ = self_attn->register_module("v_proj", torch::nn::Linear(width, width));
-  q_proj_ = self_attn->register_module("q_proj", torch::nn::Linear(width, width));
-  out_proj_ = self_attn->register_module("out_proj", torch::nn::Linear(width, width));
+  k_proj_ = self_attn->register_module("k_proj", Linear(width, width));
+  v_proj_ = self_attn->register_module("v_proj", Linear(width, width));
+  q_proj_ = self_attn->register_module("q_proj", Linear(width, width));
+  out_proj_ = self_attn->register_module("out_proj", Linear(width, width));
   layer_norm1_ = register_module("layer_norm1", torch::nn::LayerNorm(norm));
   auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("mlp"));
-  fc1_ = mlp->register_module("fc1", torch::nn::Linear(width, options.intermediate_size));
-  fc2_ = mlp->register_module("fc2", torch::nn::Linear(options.intermediate_size, width));
+  fc1_ = mlp->register_module("fc1", Linear(width, options.intermediate_size));
+  fc2_ = mlp->register_module("fc2", Linear(options.intermediate_size, width));
   layer_norm2_ = register_module("layer_norm2", torch::nn::LayerNorm(norm));
 }
 
@@ -52,6 +52,7 @@ ClipVitImpl::ClipVitImpl(const VisionOptions& options) : VisionEncoderImpl(optio
   }
   register_post_layernorm();
 
+  if (SkipInitialization::active()) return;
   torch::NoGradGuard no_grad;
   torch::nn::init::normal_(class_embedding_, 0.0, options_.initializer_range);
   torch::nn::init::normal_(position_embedding_->weight, 0.0, options_.initializer_range);

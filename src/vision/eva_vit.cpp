@@ -12,13 +12,12 @@ EvaBlockImpl::EvaBlockImpl(const VisionOptions& options)
   const std::int64_t width = options.hidden_size;
   const auto norm = torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps);
   auto self_attn = register_module("self_attn", std::make_shared<torch::nn::Module>("self_attn"));
-  qkv_ = self_attn->register_module(
-      "qkv", torch::nn::Linear(torch::nn::LinearOptions(width, 3 * width).bias(options.qkv_bias)));
-  projection_ = self_attn->register_module("projection", torch::nn::Linear(width, width));
+  qkv_ = self_attn->register_module("qkv", Linear(width, 3 * width, options.qkv_bias));
+  projection_ = self_attn->register_module("projection", Linear(width, width));
   layer_norm1_ = register_module("layer_norm1", torch::nn::LayerNorm(norm));
   auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("mlp"));
-  fc1_ = mlp->register_module("fc1", torch::nn::Linear(width, options.intermediate_size));
-  fc2_ = mlp->register_module("fc2", torch::nn::Linear(options.intermediate_size, width));
+  fc1_ = mlp->register_module("fc1", Linear(width, options.intermediate_size));
+  fc2_ = mlp->register_module("fc2", Linear(options.intermediate_size, width));
   layer_norm2_ = register_module("layer_norm2", torch::nn::LayerNorm(norm));
 }
 
@@ -48,11 +47,12 @@ EvaVitImpl::EvaVitImpl(const VisionOptions& options) : VisionEncoderImpl(options
   }
   register_post_layernorm();
 
+  if (SkipInitialization::active()) return;
   torch::NoGradGuard no_grad;
   torch::nn::init::normal_(class_embedding_, 0.0, options_.initializer_range);
   torch::nn::init::normal_(position_embedding_, 0.0, options_.initializer_range);
   for (auto& module : modules(/*include_self=*/false)) {
-    if (auto* linear = module->as<torch::nn::Linear>()) {
+    if (auto* linear = module->as<LinearImpl>()) {
       torch::nn::init::normal_(linear->weight, 0.0, options_.initializer_range);
       if (linear->bias.defined()) torch::nn::init::zeros_(linear->bias);
     }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "blip2/lm/language_model.h"
-#include "blip2/lm/weight_options.h"
+#include "blip2/nn/weight_options.h"
 
 namespace blip2 {
 

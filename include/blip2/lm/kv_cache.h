@@ -28,6 +28,7 @@ class KeyValueCache {
   void grow(std::int64_t capacity, const KeyValue& like);
 
   KeyValue buffer_;  // [R, heads, capacity, head_dim]; undefined while empty
+  KeyValue spare_;   // what reorder wrote from last time: beams reorder every step, and fresh memory is slow
   std::int64_t length_ = 0;
 };
 

@@ -12,7 +12,7 @@
 #include "blip2/core/field_visitor.h"
 #include "blip2/lm/kv_cache.h"
 #include "blip2/lm/language_model.h"
-#include "blip2/lm/weight_options.h"
+#include "blip2/nn/weight_options.h"
 
 namespace blip2 {
 
@@ -91,6 +91,8 @@ class OptLanguageModelImpl : public torch::nn::Module, public LanguageModel {
   at::Tensor decode(const at::Tensor& embeds, const at::Tensor& position_rows, const at::Tensor& mask,
                     std::vector<KeyValueCache>* caches, std::vector<at::Tensor>* hidden_states);
   at::Tensor head(const at::Tensor& hidden) const;
+  /** What is computed in; matrices may be kept narrower (nn/linear.h). */
+  at::ScalarType dtype() const { return embed_positions_.scalar_type(); }
   void check_positions(std::int64_t needed) const;
 
   OptOptions options_;

@@ -11,7 +11,7 @@
 
 #include "blip2/core/field_visitor.h"
 #include "blip2/lm/language_model.h"
-#include "blip2/lm/weight_options.h"
+#include "blip2/nn/weight_options.h"
 
 namespace blip2 {
 
@@ -103,6 +103,8 @@ class T5LanguageModelImpl : public torch::nn::Module, public LanguageModel {
   at::Tensor encode(const Prompt& prompt, std::vector<at::Tensor>* hidden_states);
   at::Tensor decode(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace);
   at::Tensor head(const at::Tensor& hidden) const;
+  /** What is computed in; matrices may be kept narrower (nn/linear.h). */
+  at::ScalarType dtype() const;
 
   T5Options options_;
   at::Tensor shared_, head_weight_;

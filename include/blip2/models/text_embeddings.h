@@ -3,8 +3,8 @@
 #pragma once
 
 #include <torch/nn/modules/embedding.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
+#include "blip2/nn/linear.h"
 
 #include "blip2/models/text_tokens.h"
 #include "blip2/qformer/qformer_layer.h"
@@ -33,7 +33,7 @@ class ItgHeadImpl : public torch::nn::Module {
 
  private:
   Activation activation_;
-  torch::nn::Linear dense_{nullptr};
+  Linear dense_{nullptr};
   torch::nn::LayerNorm norm_{nullptr};
   at::Tensor bias_;
 };

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <torch/nn/modules/dropout.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
+#include "blip2/nn/linear.h"
 
 #include "blip2/core/field_visitor.h"
 #include "blip2/nn/activation.h"
@@ -49,7 +49,7 @@ class BertAttentionImpl : public torch::nn::Module {
  private:
   std::int64_t heads_;
   double attention_dropout_;
-  torch::nn::Linear query_{nullptr}, key_{nullptr}, value_{nullptr}, dense_{nullptr};
+  Linear query_{nullptr}, key_{nullptr}, value_{nullptr}, dense_{nullptr};
   torch::nn::LayerNorm norm_{nullptr};
   torch::nn::Dropout dropout_{nullptr};
 };
@@ -57,7 +57,7 @@ TORCH_MODULE(BertAttention);
 
 /** BERT's feed-forward, LN(x + dropout(W2 act(W1 x))), registered by its owner under two names (see QFormerLayer). */
 struct FeedForward {
-  torch::nn::Linear expand{nullptr}, contract{nullptr};
+  Linear expand{nullptr}, contract{nullptr};
   torch::nn::LayerNorm norm{nullptr};
 };
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <torch/nn/modules/embedding.h>
-#include <torch/nn/modules/linear.h>
+#include "blip2/nn/linear.h"
 
 #include "blip2/nn/activation.h"
 #include "blip2/vision/vision_encoder.h"
@@ -20,8 +20,7 @@ class ClipBlockImpl : public torch::nn::Module {
   std::int64_t heads_;
   Activation activation_;
   torch::nn::LayerNorm layer_norm1_{nullptr}, layer_norm2_{nullptr};
-  torch::nn::Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, out_proj_{nullptr}, fc1_{nullptr},
-      fc2_{nullptr};
+  Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, out_proj_{nullptr}, fc1_{nullptr}, fc2_{nullptr};
 };
 TORCH_MODULE(ClipBlock);
 

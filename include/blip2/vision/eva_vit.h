@@ -3,7 +3,7 @@
 #pragma once
 
 #include <torch/nn/modules/container/modulelist.h>
-#include <torch/nn/modules/linear.h>
+#include "blip2/nn/linear.h"
 
 #include "blip2/nn/activation.h"
 #include "blip2/vision/vision_encoder.h"
@@ -20,7 +20,7 @@ class EvaBlockImpl : public torch::nn::Module {
   std::int64_t heads_;
   Activation activation_;
   torch::nn::LayerNorm layer_norm1_{nullptr}, layer_norm2_{nullptr};
-  torch::nn::Linear qkv_{nullptr}, projection_{nullptr}, fc1_{nullptr}, fc2_{nullptr};
+  Linear qkv_{nullptr}, projection_{nullptr}, fc1_{nullptr}, fc2_{nullptr};
 };
 TORCH_MODULE(EvaBlock);
 

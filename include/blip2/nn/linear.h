@@ -1,0 +1,48 @@
+// The linear layer of every model here. Beside torch::nn::Linear's weights in the dtype of the computation it computes
+// in float32 with weights that are kept narrower: bfloat16 or float16 as files hold them, exact and half the memory, or
+// int8 with a scale per output. What reads few rows (the token steps of decoding) has loops of its own that run at the
+// speed of the memory; larger products are left to the library's GEMM.
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+
+#include "blip2/nn/weight_options.h"
+
+namespace blip2 {
+
+/**
+ * x [..., in] times weight [out, in] transposed, plus bias [out] (may be undefined) -> [..., out] in the dtype of x.
+ * A weight of another floating dtype is widened on the way. Where gradients are recorded it is torch's own.
+ */
+at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
+
+class LinearImpl : public torch::nn::Module {
+ public:
+  /** Fresh weights are torch::nn::Linear's: uniform in +-1 / sqrt(in). */
+  LinearImpl(std::int64_t in, std::int64_t out, bool with_bias = true, const WeightOptions& options = {});
+
+  void reset_parameters();
+
+  /** x [..., in] -> [..., out]. */
+  at::Tensor forward(const at::Tensor& x) const;
+
+  /**
+   * Rounds the weight to int8, symmetrically, with one scale per output; for inference on the CPU. From now on `weight`
+   * is int8 [out, in filled up to a multiple of 64] and takes no gradient. The inputs of the product keep 15 bits.
+   */
+  void quantize();
+  bool is_quantized() const { return scale_.defined(); }
+
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out], undefined without
+
+ private:
+  std::int64_t in_;
+  at::Tensor scale_;  // float32 [out], of a quantized weight
+};
+TORCH_MODULE(Linear);
+
+}  // namespace blip2

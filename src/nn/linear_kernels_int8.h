@@ -1,0 +1,178 @@
+// The int8 product of linear_kernels.h. BLIP2_KERNELS names the variant.
+#pragma once
+
+#include <cstring>
+
+#include "nn/linear_tiles.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace blip2::BLIP2_KERNELS {
+namespace {
+
+// Integers. A pair of int8 parts stands for each x; both are multiplied exactly and summed in int32, where 2^16 inputs
+// have room (255 * 127 * 65536 < 2^31).
+#if defined(__AVX512VNNI__)
+constexpr int kStep = 64, kIntOut = 4, kIntRows = 3;
+using Sums = __m512i;
+// w + 128 is unsigned, as the instruction wants it; the surplus 128 * sum(x) is taken off at the end.
+constexpr std::int32_t kSurplus = 128;
+inline __m512i load_weights(const std::int8_t* from) {
+  return _mm512_xor_si512(_mm512_loadu_si512(from), _mm512_set1_epi8(static_cast<char>(0x80)));
+}
+inline __m512i load_parts(const std::int8_t* from) {
+  return _mm512_loadu_si512(from);
+}
+inline Sums multiply_add(Sums sums, __m512i w, __m512i x) {
+  return _mm512_dpbusd_epi32(sums, w, x);
+}
+inline std::int32_t sum(Sums sums) {
+  return _mm512_reduce_add_epi32(sums);
+}
+#elif defined(__AVX2__)
+constexpr int kStep = 16, kIntOut = 2, kIntRows = 2;
+using Sums = __m256i;
+constexpr std::int32_t kSurplus = 0;
+inline __m256i load_weights(const std::int8_t* from) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+inline __m256i load_parts(const std::int8_t* from) {
+  return load_weights(from);
+}
+inline Sums multiply_add(Sums sums, __m256i w, __m256i x) {
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(w, x));
+}
+inline std::int32_t sum(Sums sums) {
+  const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  const __m128i quarter = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0xB1)));
+}
+#else
+constexpr int kStep = 1, kIntOut = 2, kIntRows = 2;
+using Sums = std::int32_t;
+constexpr std::int32_t kSurplus = 0;
+inline std::int32_t load_weights(const std::int8_t* from) {
+  return *from;
+}
+inline std::int32_t load_parts(const std::int8_t* from) {
+  return *from;
+}
+inline Sums multiply_add(Sums sums, std::int32_t w, std::int32_t x) {
+  return sums + w * x;
+}
+inline std::int32_t sum(Sums sums) {
+  return sums;
+}
+#endif
+
+/** The largest magnitude; infinity or NaN when one is among them. As integers, magnitudes are in the same order. */
+inline float largest_magnitude(const float* x, std::int64_t count) {
+  std::int32_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int32_t bits;
+    std::memcpy(&bits, x + i, sizeof bits);
+    bits &= 0x7FFFFFFF;
+    largest = bits > largest ? bits : largest;
+  }
+  float result;
+  std::memcpy(&result, &largest, sizeof result);
+  return result;
+}
+
+/** What a row is multiplied by so that its largest magnitude becomes `limit`; 0 where there is nothing to keep. */
+inline float inverse_scale(float largest, float limit) {
+  return largest > 0 && largest - largest == 0 ? limit / largest : 0.0F;
+}
+
+/** The nearest integer, by the float's own adder: beside 1.5 * 2^23 a value below 2^15 keeps no fraction. */
+inline std::int32_t nearest(float value) {
+  const float shifted = value + 12582912.0F;
+  std::int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  return bits - 0x4B400000;
+}
+
+float round_row(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded) {
+  const float largest = largest_magnitude(row, count);
+  const float inverse = inverse_scale(largest, 127.0F);
+  for (std::int64_t i = 0; i < count; ++i)
+    rounded[i] = inverse == 0 ? 0 : static_cast<std::int8_t>(nearest(row[i] * inverse));
+  for (std::int64_t i = count; i < in; ++i) rounded[i] = 0;
+  return largest / 127.0F;
+}
+
+float quantize_row(const float* x, std::int64_t count, std::int64_t in, std::int8_t* parts, std::int32_t* part_sums) {
+  constexpr float kLargest = 127 * 128 + 127;
+  const float largest = largest_magnitude(x, count);
+  const float inverse = inverse_scale(largest, kLargest);
+  std::int32_t high_sum = 0, low_sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    // A NaN times 0 is no integer: it must not leave the bytes. The scale says that the row is none.
+    const std::int32_t value = inverse == 0 ? 0 : nearest(x[i] * inverse);
+    const std::int32_t high = (value + (value < 0 ? 127 : 0)) >> 7;
+    const std::int32_t low = value - high * 128;
+    parts[i] = static_cast<std::int8_t>(high);
+    parts[in + i] = static_cast<std::int8_t>(low);
+    high_sum += high;
+    low_sum += low;
+  }
+  for (std::int64_t i = count; i < in; ++i) parts[i] = parts[in + i] = 0;
+  part_sums[0] = high_sum;
+  part_sums[1] = low_sum;
+  return largest / kLargest;
+}
+
+template <int kOut, int kRows>
+inline void int8_tile(const LinearTask& task, std::int64_t out, std::int64_t row) {
+  const std::int8_t* weight = static_cast<const std::int8_t*>(task.weight) + out * task.in;
+  const std::int8_t* parts = task.parts + 2 * row * task.in;
+  Sums sums[kOut][2 * kRows] = {};
+  for (std::int64_t k = 0; k < task.in; k += kStep) {
+    decltype(load_weights(weight)) w[kOut];
+    BLIP2_UNROLL
+    for (int o = 0; o < kOut; ++o) {
+      w[o] = load_weights(weight + o * task.in + k);
+      __builtin_prefetch(weight + (o + kOut) * task.in + k, 0, 2);
+    }
+    BLIP2_UNROLL
+    for (int r = 0; r < 2 * kRows; ++r) {
+      const auto part = load_parts(parts + r * task.in + k);
+      BLIP2_UNROLL
+      for (int o = 0; o < kOut; ++o) sums[o][r] = multiply_add(sums[o][r], w[o], part);
+    }
+  }
+  BLIP2_UNROLL
+  for (int o = 0; o < kOut; ++o) {
+    const float bias = task.bias != nullptr ? task.bias[out + o] : 0.0F;
+    BLIP2_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const std::int32_t* part_sums = task.part_sums + 2 * (row + r);
+      const std::int32_t high = sum(sums[o][2 * r]) - kSurplus * part_sums[0];
+      const std::int32_t low = sum(sums[o][2 * r + 1]) - kSurplus * part_sums[1];
+      const float product = static_cast<float>(high) * 128.0F + static_cast<float>(low);
+      task.y[(row + r) * task.y_stride + out + o] =
+          product * (task.weight_scale[out + o] * task.x_scale[row + r]) + bias;
+    }
+  }
+}
+
+template <int kOut>
+struct Int8Tile {
+  template <int kRows>
+  struct Of {
+    static void run(const LinearTask& task, std::int64_t out, std::int64_t row) {
+      int8_tile<kOut, kRows>(task, out, row);
+    }
+  };
+};
+
+void int8_product(const LinearTask& task) {
+  std::int64_t out = task.begin;
+  for (; out + kIntOut <= task.end; out += kIntOut) over_rows<Int8Tile<kIntOut>::Of, kIntRows>(task, out);
+  for (; out < task.end; ++out) over_rows<Int8Tile<1>::Of, kIntRows>(task, out);
+}
+
+}  // namespace
+}  // namespace blip2::BLIP2_KERNELS

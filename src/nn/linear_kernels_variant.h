@@ -1,0 +1,15 @@
+// One variant of linear_kernels.h, named BLIP2_KERNELS. Included once by each of linear_kernels_*.cpp, which the build
+// gives its instruction set.
+#pragma once
+
+#include "nn/linear_kernels_float.h"
+#include "nn/linear_kernels_int8.h"
+
+namespace blip2::BLIP2_KERNELS {
+
+extern const LinearKernels kernels;
+const LinearKernels kernels = {
+    float_product<float>, float_product<BFloat16>, float_product<Half>, int8_product, quantize_row, round_row,
+    BLIP2_MOST_ROWS,      BLIP2_KERNELS_NAME};
+
+}  // namespace blip2::BLIP2_KERNELS

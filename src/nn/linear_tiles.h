@@ -1,0 +1,35 @@
+// How the kernels of linear_kernels.h cut a product into tiles whose sums fit the registers.
+#pragma once
+
+#include "nn/linear_kernels.h"
+
+// Loops over a tile are unrolled whole, so that its sums live in registers.
+#define BLIP2_UNROLL _Pragma("GCC unroll 8")
+
+namespace blip2::BLIP2_KERNELS {
+namespace {
+
+/** Tile<count>, with `count` known when it is compiled. */
+template <template <int> class Tile, int kMost>
+inline void run_tile(const LinearTask& task, std::int64_t out, std::int64_t row, std::int64_t count) {
+  if (count == kMost) {
+    Tile<kMost>::run(task, out, row);
+  } else if constexpr (kMost > 1) {
+    run_tile<Tile, kMost - 1>(task, out, row, count);
+  }
+}
+
+/** All rows of x, in tiles of at most kMost and of even size. */
+template <template <int> class Tile, int kMost>
+inline void over_rows(const LinearTask& task, std::int64_t out) {
+  const std::int64_t tiles = (task.rows + kMost - 1) / kMost;
+  std::int64_t row = 0;
+  for (std::int64_t left = tiles; left > 0; --left) {
+    const std::int64_t count = (task.rows - row + left - 1) / left;
+    run_tile<Tile, kMost>(task, out, row, count);
+    row += count;
+  }
+}
+
+}  // namespace
+}  // namespace blip2::BLIP2_KERNELS

@@ -1,0 +1,189 @@
+#include "blip2/nn/linear.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "nn/linear_kernels.h"
+
+namespace blip2 {
+namespace {
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+/** A product by one variant of the loops, all outputs at once. */
+at::Tensor by_variant(const LinearKernels& kernels, const at::Tensor& x, const at::Tensor& weight) {
+  at::Tensor y = at::empty({x.size(0), weight.size(0)});
+  LinearTask task;
+  task.weight = weight.const_data_ptr();
+  task.in = weight.size(1);
+  task.end = weight.size(0);
+  task.rows = x.size(0);
+  task.x = x.const_data_ptr<float>();
+  task.y = y.data_ptr<float>();
+  task.y_stride = weight.size(0);
+  const at::ScalarType dtype = weight.scalar_type();
+  (dtype == at::kFloat ? kernels.from_float : dtype == at::kHalf ? kernels.from_half : kernels.from_bfloat16)(task);
+  return y;
+}
+
+TEST(Linear, EveryVariantComputesEveryShape) {
+  torch::manual_seed(1);
+  for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
+    const LinearKernels& kernels = *linear_kernel_variant(v);
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (const auto& [rows, in, out] : std::vector<std::array<std::int64_t, 3>>{
+               {1, 1, 1}, {1, 64, 8}, {2, 17, 5}, {3, 100, 7}, {5, 33, 9}, {7, 48, 3}, {13, 130, 11}}) {
+        const at::Tensor x = torch::randn({rows, in}), weight = torch::randn({out, in}).to(dtype);
+        const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble));
+        EXPECT_LT(largest_difference(by_variant(kernels, x, weight), expected), 2e-5)
+            << kernels.name << " " << dtype << " " << rows << "x" << in << "->" << out;
+      }
+    }
+  }
+}
+
+TEST(Linear, EveryFloat16IsWidenedExactly) {
+  const at::Tensor bits = torch::arange(0, 1 << 16, at::kInt).to(at::kShort);
+  const at::Tensor halves = bits.view(at::kHalf);
+  const at::Tensor finite = halves.masked_select(halves.to(at::kFloat).isfinite()).unsqueeze(1).contiguous();
+  for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
+    const at::Tensor wide = by_variant(*linear_kernel_variant(v), torch::ones({1, 1}), finite);
+    EXPECT_TRUE(torch::equal(wide.view({-1}), finite.view({-1}).to(at::kFloat))) << linear_kernel_variant(v)->name;
+  }
+}
+
+TEST(Linear, ARowDoesNotKnowItsBatch) {
+  torch::manual_seed(2);
+  const torch::NoGradGuard no_grad;
+  const at::Tensor x = torch::randn({40, 96});
+  for (const auto dtype : {at::kBFloat16, at::kHalf}) {
+    const at::Tensor weight = torch::randn({50, 96}).to(dtype), bias = torch::randn({50});
+    const at::Tensor together = apply_linear(x.view({4, 10, 96}), weight, bias).view({40, 50});
+    for (std::int64_t row = 0; row < 40; ++row) {
+      EXPECT_TRUE(torch::equal(apply_linear(x[row], weight, bias), together[row])) << row;
+    }
+  }
+}
+
+TEST(Linear, NarrowWeightsGiveTheWideResult) {
+  torch::manual_seed(3);
+  const torch::NoGradGuard no_grad;
+  const at::Tensor weight = torch::randn({70, 200}).to(at::kBFloat16), bias = torch::randn({70});
+  for (const std::int64_t rows : {1, 6, 33, 700}) {
+    const at::Tensor x = torch::randn({rows, 200});
+    const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+    EXPECT_LT(largest_difference(apply_linear(x, weight, bias), expected), 3e-5) << rows;
+    EXPECT_LT(largest_difference(apply_linear(x, weight.to(at::kFloat), bias), expected), 3e-5) << rows;
+  }
+}
+
+TEST(Linear, RecordsGradientsAsTorchDoes) {
+  torch::manual_seed(4);
+  Linear layer(12, 5);
+  const at::Tensor x = torch::randn({2, 3, 12}, at::requires_grad()), other = x.detach().clone().requires_grad_();
+  layer(x).square().sum().backward();
+  const at::Tensor weight = layer->weight.detach().clone().requires_grad_();
+  at::linear(other, weight, layer->bias.detach()).square().sum().backward();
+  EXPECT_TRUE(torch::equal(x.grad(), other.grad()));
+  EXPECT_TRUE(torch::equal(layer->weight.grad(), weight.grad()));
+  // A frozen narrow weight still hands the gradient on.
+  const at::Tensor narrow = weight.detach().to(at::kBFloat16);
+  other.mutable_grad().reset();
+  apply_linear(other, narrow).sum().backward();
+  EXPECT_LT(largest_difference(other.grad()[0][0], narrow.to(at::kFloat).sum(0)), 1e-6);
+}
+
+TEST(Linear, ComputesInTheDtypeOfItsInput) {
+  const torch::NoGradGuard no_grad;
+  const Linear layer(8, 3);
+  EXPECT_EQ(layer->forward(torch::ones({2, 8}, at::kDouble)).scalar_type(), at::kDouble);
+  EXPECT_EQ(layer->forward(torch::ones({2, 8}, at::kBFloat16)).scalar_type(), at::kBFloat16);
+  EXPECT_EQ(layer->forward(torch::ones({0, 8})).sizes(), at::IntArrayRef({0, 3}));
+}
+
+TEST(Linear, Int8RoundsTheWeightAndNothingElse) {
+  torch::manual_seed(5);
+  const torch::NoGradGuard no_grad;
+  Linear layer(100, 37);
+  const at::Tensor weight = layer->weight.clone(), x = torch::randn({9, 100}) * 3;
+  const at::Tensor scale = weight.abs().amax(1, true) / 127;
+  const at::Tensor rounded = (weight / scale).round() * scale;
+  layer->quantize();
+  EXPECT_EQ(layer->weight.scalar_type(), at::kChar);
+  EXPECT_EQ(layer->weight.sizes(), at::IntArrayRef({37, 128}));
+  const at::Tensor y = layer->forward(x), expected = at::linear(x, rounded, layer->bias);
+  EXPECT_LT(largest_difference(y, expected), 1e-3 * expected.abs().max().item<double>());
+  EXPECT_GT(largest_difference(y, at::linear(x, weight, layer->bias)), 1e-4);
+  for (std::int64_t row = 0; row < 9; ++row) EXPECT_TRUE(torch::equal(layer->forward(x[row]), y[row])) << row;
+}
+
+TEST(Linear, Int8IsTheSameInEveryVariant) {
+  torch::manual_seed(6);
+  const at::Tensor x = torch::randn({5, 150}), weight = torch::randn({11, 150});
+  std::vector<at::Tensor> results;
+  for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
+    const LinearKernels& kernels = *linear_kernel_variant(v);
+    const std::int64_t in = 192;
+    const at::Tensor rounded = at::empty({11, in}, at::kChar), scale = at::empty({11}), x_scale = at::empty({5});
+    const at::Tensor parts = at::empty({10, in}, at::kChar), sums = at::empty({10}, at::kInt), y = at::empty({5, 11});
+    for (std::int64_t r = 0; r < 11; ++r) {
+      scale.data_ptr<float>()[r] = kernels.round_row(weight.const_data_ptr<float>() + r * 150, 150, in,
+                                                     rounded.data_ptr<std::int8_t>() + r * in);
+    }
+    for (std::int64_t r = 0; r < 5; ++r) {
+      x_scale.data_ptr<float>()[r] =
+          kernels.quantize_row(x.const_data_ptr<float>() + r * 150, 150, in, parts.data_ptr<std::int8_t>() + 2 * r * in,
+                               sums.data_ptr<std::int32_t>() + 2 * r);
+    }
+    LinearTask task;
+    task.weight = rounded.const_data_ptr();
+    task.weight_scale = scale.const_data_ptr<float>();
+    task.in = in;
+    task.end = 11;
+    task.rows = 5;
+    task.parts = parts.const_data_ptr<std::int8_t>();
+    task.part_sums = sums.const_data_ptr<std::int32_t>();
+    task.x_scale = x_scale.const_data_ptr<float>();
+    task.y = y.data_ptr<float>();
+    task.y_stride = 11;
+    kernels.from_int8(task);
+    results.push_back(y);
+    EXPECT_TRUE(torch::equal(y, results.front())) << kernels.name;
+    EXPECT_LT(largest_difference(y, at::linear(x, weight)), 0.5) << kernels.name;
+  }
+}
+
+TEST(Linear, Int8KeepsWhatIsNoNumberInItsRow) {
+  const torch::NoGradGuard no_grad;
+  Linear layer(64, 4);
+  layer->quantize();
+  at::Tensor x = torch::ones({3, 64});
+  x[1][7] = std::nan("");
+  const at::Tensor y = layer->forward(x);
+  EXPECT_TRUE(y[1].isnan().all().item<bool>());
+  EXPECT_TRUE(y[0].isfinite().all().item<bool>());
+  EXPECT_TRUE(torch::equal(y[0], y[2]));
+  EXPECT_TRUE(torch::equal(layer->forward(torch::zeros({1, 64}))[0], layer->bias));
+}
+
+TEST(Linear, FreshWeightsAreTorchsUnlessTheyAreLoadedNext) {
+  torch::manual_seed(7);
+  const Linear ours(30, 20);
+  torch::manual_seed(7);
+  const torch::nn::Linear theirs(30, 20);
+  EXPECT_TRUE(torch::equal(ours->weight, theirs->weight));
+  EXPECT_TRUE(torch::equal(ours->bias, theirs->bias));
+  torch::manual_seed(7);
+  const at::Tensor next = torch::rand({1});
+  torch::manual_seed(7);
+  {
+    const SkipInitialization read_next;
+    const Linear untouched(30, 20);
+  }
+  EXPECT_TRUE(torch::equal(torch::rand({1}), next));
+}
+
+}  // namespace
+}  // namespace blip2
