@@ -13,7 +13,7 @@
 namespace {
 
 struct Arguments {
-  std::string model, prompt, answers;
+  std::string model, prompt, answers, quantize = "none";
   std::vector<std::string> pictures, options;
   bool json = false, mean = false;
   blip2::GenerationOptions generation;
@@ -85,6 +85,8 @@ int main(int argc, char** argv) {
   arguments.generation.num_beams = 5;
   std::int64_t max_new_tokens = 30;
   app.add_option("--model", arguments.model, "Run folder of train_stage2, or a published BLIP-2 folder")->required();
+  app.add_option("--quantize", arguments.quantize, "int8: a quarter of the memory and faster, slightly rounded")
+      ->capture_default_str();
   app.add_option("pictures", arguments.pictures, "Picture files")->required();
   app.add_option("--prompt", arguments.prompt, "Text in front of the answer");
   app.add_option("--beams", arguments.generation.num_beams, "Beams; 1: greedy")->capture_default_str();
@@ -108,8 +110,9 @@ int main(int argc, char** argv) {
   return blip2::run_program("caption", [&] {
     arguments.generation.max_new_tokens = max_new_tokens;
     const blip2::GenerationOptions options = generation_options(arguments);
+    const blip2::WeightFormat format = blip2::inference_format(arguments.quantize);
     const auto answers = arguments.answers.empty() ? std::vector<std::string>() : read_lines(arguments.answers);
-    blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model);
+    blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model, format);
     const auto batch = blip2::load_pictures("caption", arguments.pictures, generator.transform);
     if (answers.empty()) {
       print(arguments, batch, blip2::caption_pictures(generator, batch.pixels, arguments.prompt, options));

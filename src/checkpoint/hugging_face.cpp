@@ -148,6 +148,13 @@ std::string ModelTensors::file_of(const std::string& name) const {
 at::Tensor ModelTensors::read(const std::string& name) const {
   return std::visit([&](const auto& file) { return file.read(name); }, file_with(name).contents);
 }
+void ModelTensors::read_into(at::Tensor target, const std::string& name) const {
+  if (const auto* file = std::get_if<SafetensorsFile>(&file_with(name).contents)) {
+    file->read_into(std::move(target), name);
+  } else {
+    target.copy_(read(name));
+  }
+}
 
 NamedTensors load_model_tensors(const fs::path& folder) {
   const ModelTensors tensors(folder);

@@ -6,6 +6,7 @@
 
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/core/error.h"
+#include "blip2/core/weight_memory.h"
 #include "checkpoint/safetensors_header.h"
 #include "core/in_quotes.h"
 
@@ -16,9 +17,20 @@ namespace {
 struct Candidate {
   std::vector<std::int64_t> shape;
   at::ScalarType dtype;
-  std::function<at::Tensor()> read;
+  std::function<void(at::Tensor target)> read_into;
 };
 using Candidates = std::map<std::string, Candidate>;
+
+struct Fitting {
+  std::string name;
+  at::Tensor parameter;
+  const Candidate* candidate;
+};
+
+bool is_narrower(at::ScalarType dtype, const at::Tensor& parameter) {
+  return parameter.is_cpu() && c10::isFloatingType(dtype) &&
+         static_cast<std::int64_t>(c10::elementSize(dtype)) < parameter.element_size();
+}
 
 bool begins_with(const std::string& text, const std::string& start) {
   return text.rfind(start, 0) == 0;
@@ -68,7 +80,7 @@ LoadReport load(torch::nn::Module& module, const Candidates& candidates, const L
   const NamedTensors parameters = named_parameters(module);
   LoadReport report;
   std::vector<std::string> missing, misshapen, unexpected;
-  std::vector<std::pair<at::Tensor, const Candidate*>> fitting;
+  std::vector<Fitting> fitting;
   std::set<std::string> used;
   for (const auto& [name, parameter] : parameters) {
     const auto renamed = options.stored_as.find(name);
@@ -82,7 +94,7 @@ LoadReport load(torch::nn::Module& module, const Candidates& candidates, const L
     } else if (const std::string reason = misfit(parameter, found->second); !reason.empty()) {
       misshapen.push_back(in_quotes(found->first) + reason);
     } else {
-      fitting.emplace_back(parameter, &found->second);
+      fitting.push_back({name, parameter, &found->second});
     }
   }
   for (const auto& [name, candidate] : candidates) {
@@ -100,7 +112,13 @@ LoadReport load(torch::nn::Module& module, const Candidates& candidates, const L
   refuse(problems, options.source);
 
   const torch::NoGradGuard no_grad;
-  for (auto& [parameter, candidate] : fitting) parameter.copy_(candidate->read());
+  for (const auto& [name, parameter, candidate] : fitting) {
+    if (is_narrower(candidate->dtype, parameter) && options.keeps_stored_dtype && options.keeps_stored_dtype(name)) {
+      parameter.set_data(empty_weight(parameter.sizes(), candidate->dtype));
+    }
+    candidate->read_into(parameter);
+    if (options.filled) options.filled(name);
+  }
   return report;
 }
 
@@ -122,8 +140,8 @@ LoadReport load_parameters(torch::nn::Module& module, const NamedTensors& tensor
   Candidates candidates;
   for (const auto& [name, tensor] : tensors) {
     TORCH_CHECK(tensor.defined(), "load_parameters: tensor ", in_quotes(name), " is undefined");
-    candidates.emplace(name,
-                       Candidate{tensor.sizes().vec(), tensor.scalar_type(), [&found = tensor] { return found; }});
+    candidates.emplace(name, Candidate{tensor.sizes().vec(), tensor.scalar_type(),
+                                       [&found = tensor](at::Tensor target) { target.copy_(found); }});
   }
   return load(module, candidates, options);
 }
@@ -133,7 +151,9 @@ LoadReport load_parameters(torch::nn::Module& module, const ModelTensors& tensor
   Candidates candidates;
   for (const auto& name : tensors.names()) {
     const TensorInfo& info = tensors.info(name);
-    candidates.emplace(name, Candidate{info.shape, info.dtype, [&tensors, name] { return tensors.read(name); }});
+    candidates.emplace(name, Candidate{info.shape, info.dtype, [&tensors, name](at::Tensor target) {
+                                         tensors.read_into(std::move(target), name);
+                                       }});
   }
   return load(module, candidates, options);
 }

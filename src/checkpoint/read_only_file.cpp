@@ -1,6 +1,7 @@
 #include "checkpoint/read_only_file.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -19,7 +20,9 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "weights are little-endian and are read without conversion");
 
 // One thread's share of a large tensor; a single thread does not saturate the page cache.
-constexpr std::int64_t kBytesPerThread = std::int64_t{16} << 20;
+constexpr std::int64_t kBytesPerThread = std::int64_t{4} << 20;
+// What is converted at once: little enough to stay in the cache between reading and converting.
+constexpr std::int64_t kBytesAtOnce = std::int64_t{1} << 19;
 
 }  // namespace
 
@@ -57,18 +60,44 @@ void ReadOnlyFile::read(std::uint64_t offset, void* into, std::uint64_t count) c
   }
 }
 
+void ReadOnlyFile::read_values(std::uint64_t offset, at::ScalarType dtype, void* into, std::uint64_t bytes) const {
+  read(offset, into, bytes);
+  if (dtype != at::kBool) return;
+  // A bool that is neither 0 nor 1 is undefined behaviour in C++; Python reads it as true.
+  auto* begin = static_cast<std::uint8_t*>(into);
+  std::transform(begin, begin + bytes, begin, [](std::uint8_t byte) { return byte != 0 ? 1 : 0; });
+}
+
 at::Tensor ReadOnlyFile::read_tensor(std::uint64_t offset, at::IntArrayRef shape, at::ScalarType dtype) const {
   at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
-  auto* bytes = static_cast<std::uint8_t*>(tensor.mutable_data_ptr());
-  at::parallel_for(
-      0, static_cast<std::int64_t>(tensor.nbytes()), kBytesPerThread, [&](std::int64_t from, std::int64_t to) {
-        read(offset + static_cast<std::uint64_t>(from), bytes + from, static_cast<std::uint64_t>(to - from));
-        // A bool that is neither 0 nor 1 is undefined behaviour in C++; Python reads it as true.
-        if (dtype == at::kBool) {
-          std::transform(bytes + from, bytes + to, bytes + from, [](std::uint8_t byte) { return byte != 0 ? 1 : 0; });
-        }
-      });
+  read_into(tensor, offset, dtype);
   return tensor;
+}
+
+void ReadOnlyFile::read_into(at::Tensor target, std::uint64_t offset, at::ScalarType dtype) const {
+  const at::NoGradGuard no_grad;
+  if (!target.is_cpu() || !target.is_contiguous()) {
+    target.copy_(read_tensor(offset, target.sizes(), dtype));
+    return;
+  }
+  const at::Tensor flat = target.detach().view({-1});
+  const auto stored_size = static_cast<std::int64_t>(c10::elementSize(dtype));
+  const auto place = [&](std::int64_t element) { return offset + static_cast<std::uint64_t>(element * stored_size); };
+  const auto bytes = [&](std::int64_t count) { return static_cast<std::uint64_t>(count * stored_size); };
+  at::parallel_for(0, flat.numel(), kBytesPerThread / stored_size, [&](std::int64_t from, std::int64_t to) {
+    if (dtype == target.scalar_type()) {
+      auto* into = static_cast<std::uint8_t*>(flat.mutable_data_ptr()) + from * stored_size;
+      read_values(place(from), dtype, into, bytes(to - from));
+      return;
+    }
+    const std::int64_t step = std::min(to - from, kBytesAtOnce / stored_size);
+    const at::Tensor piece = at::empty({step}, at::TensorOptions().dtype(dtype));
+    for (std::int64_t next = from; next < to; next += step) {
+      const std::int64_t count = std::min(step, to - next);
+      read_values(place(next), dtype, piece.mutable_data_ptr(), bytes(count));
+      flat.narrow(0, next, count).copy_(piece.narrow(0, 0, count));
+    }
+  });
 }
 
 }  // namespace blip2

@@ -29,7 +29,15 @@ class ReadOnlyFile {
    */
   at::Tensor read_tensor(std::uint64_t offset, at::IntArrayRef shape, at::ScalarType dtype) const;
 
+  /**
+   * The same into `target`, whose dtype and device may be others: a tensor on the CPU is converted piece by piece, so
+   * that no second copy is in memory. Records no gradient.
+   */
+  void read_into(at::Tensor target, std::uint64_t offset, at::ScalarType dtype) const;
+
  private:
+  void read_values(std::uint64_t offset, at::ScalarType dtype, void* into, std::uint64_t bytes) const;
+
   std::string name_;
   int descriptor_;
   std::uint64_t size_ = 0;

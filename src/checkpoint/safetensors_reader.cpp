@@ -75,6 +75,13 @@ at::Tensor SafetensorsFile::read(const std::string& name) const {
   return contents_->file.read_tensor(contents_->buffer_begin + entry.begin, entry.shape, entry.dtype);
 }
 
+void SafetensorsFile::read_into(at::Tensor target, const std::string& name) const {
+  const TensorInfo& entry = info(name);
+  TORCH_CHECK(target.sizes() == at::IntArrayRef(entry.shape), "read_into: tensor ", in_quotes(name), " has shape ",
+              at::IntArrayRef(entry.shape), ", the target has ", target.sizes());
+  contents_->file.read_into(std::move(target), contents_->buffer_begin + entry.begin, entry.dtype);
+}
+
 NamedTensors load_safetensors(const std::filesystem::path& path) {
   const SafetensorsFile file(path);
   NamedTensors tensors;

@@ -22,16 +22,20 @@ Blip2GeneratorImpl::Blip2GeneratorImpl(const Blip2GeneratorOptions& options, con
   query_tokens = register_parameter("query_tokens", torch::empty({1, options_.num_query_tokens, width}));
   qformer = register_module("qformer", QFormer(options_.qformer_config));
   language_model = make_language_model(options_.text_config, language_weights);
-  language_projection = register_module("language_projection", torch::nn::Linear(width, language_model->width()));
+  language_projection = register_module("language_projection", Linear(width, language_model->width()));
   register_module("language_model", language_model->module().shared_from_this());
   torch::NoGradGuard no_grad;
   torch::nn::init::normal_(query_tokens, 0.0, options_.qformer_config.initializer_range);
 }
 
 at::Tensor Blip2GeneratorImpl::project_image(const at::Tensor& pixels, QFormerTrace* trace) {
-  const std::vector<KeyValue> image_memory = qformer->image_memory(vision_model->forward(pixels));
+  return project_image_tokens(vision_model->forward(pixels), trace);
+}
+
+at::Tensor Blip2GeneratorImpl::project_image_tokens(const at::Tensor& image_tokens, QFormerTrace* trace) {
+  const std::vector<KeyValue> image_memory = qformer->image_memory(image_tokens);
   QFormerInput input;
-  input.query_embeds = query_tokens.expand({pixels.size(0), -1, -1});
+  input.query_embeds = query_tokens.expand({image_tokens.size(0), -1, -1});
   input.image_memory = &image_memory;
   return language_projection(qformer->forward(input, trace).query);
 }

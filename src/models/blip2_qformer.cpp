@@ -33,11 +33,12 @@ Blip2QFormerImpl::Blip2QFormerImpl(const Blip2Options& options) : options_(resol
   query_tokens = register_parameter("query_tokens", torch::empty({1, options_.num_query_tokens, width}));
   embeddings = register_module("embeddings", TextEmbeddings(qformer_options));
   qformer = register_module("qformer", QFormer(qformer_options));
-  vision_projection = register_module("vision_projection", torch::nn::Linear(width, options_.image_text_hidden_size));
-  text_projection = register_module("text_projection", torch::nn::Linear(width, options_.image_text_hidden_size));
-  itm_head = register_module("itm_head", torch::nn::Linear(width, 2));
+  vision_projection = register_module("vision_projection", Linear(width, options_.image_text_hidden_size));
+  text_projection = register_module("text_projection", Linear(width, options_.image_text_hidden_size));
+  itm_head = register_module("itm_head", Linear(width, 2));
   itg_head = register_module("itg_head", ItgHead(qformer_options));
   temperature = register_parameter("temperature", torch::tensor(0.07));
+  if (SkipInitialization::active()) return;
   torch::NoGradGuard no_grad;
   torch::nn::init::normal_(query_tokens, 0.0, qformer_options.initializer_range);
   qformer->copy_text_feed_forward_to_queries();

@@ -9,6 +9,7 @@
 #include "blip2/text/load_tokenizer.h"
 #include "core/in_quotes.h"
 #include "models/language_tensors.h"
+#include "models/weight_format_loading.h"
 
 namespace blip2 {
 namespace {
@@ -45,13 +46,17 @@ struct PublishedFolder {
 };
 
 PublishedFolder read_published(const fs::path& folder) {
-  PublishedFolder result;
-  result.config = with_present_names(load_model_config(folder));
-  read_config(result.config, result.options, (folder / "config.json").string(), UnknownKeys::kIgnore);
-  return result;
+  json config = with_present_names(load_model_config(folder));
+  return {config, published_options(config, folder)};
 }
 
 }  // namespace
+
+Blip2GeneratorOptions published_options(const json& config, const fs::path& folder) {
+  Blip2GeneratorOptions options;
+  read_config(with_present_names(config), options, (folder / "config.json").string(), UnknownKeys::kIgnore);
+  return options;
+}
 
 bool is_published(const json& config) {
   const auto type = config.find("model_type");
@@ -65,19 +70,19 @@ bool is_retrieval_model(const fs::path& folder) {
   return architectures.is_array() && !architectures.empty() && architectures[0] == "Blip2ForImageTextRetrieval";
 }
 
-GeneratorModel load_published_generator(const fs::path& folder) {
+GeneratorModel load_published_generator(const fs::path& folder, WeightFormat format) {
   PublishedFolder published = read_published(folder);
   check_architecture(published.config, folder, "Blip2ForConditionalGeneration", "generating text");
   const ModelTensors tensors(folder);
   const LanguageTensors language = adapt_to_tensors(published.options.text_config, tensors, "language_model.");
-  WeightOptions weights;
-  weights.initialize = false;  // every weight is read from the folder
+  const SkipInitialization read_next;
   GeneratorModel result;
-  result.model = Blip2Generator(published.options, weights);
+  result.model = Blip2Generator(published.options);
   LoadOptions load;
   load.source = folder.string();
   load.ignore.insert(load.ignore.end(), language.copies.begin(), language.copies.end());
   load.stored_as = language.stored_as;
+  keep_matrices(*result.model, format, {"vision_model.", "language_model."}, load);
   load_parameters(*result.model, tensors, load);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
@@ -86,7 +91,7 @@ GeneratorModel load_published_generator(const fs::path& folder) {
   return result;
 }
 
-RepresentationModel load_published_retrieval(const fs::path& folder) {
+RepresentationModel load_published_retrieval(const fs::path& folder, WeightFormat format) {
   PublishedFolder published = read_published(folder);
   check_architecture(published.config, folder, "Blip2ForImageTextRetrieval", "matching texts with pictures");
   RepresentationModel result;
@@ -94,6 +99,7 @@ RepresentationModel load_published_retrieval(const fs::path& folder) {
   LoadOptions load;
   load.source = folder.string();
   load.ignore.insert(load.ignore.end(), {"itg_head.", "temperature"});
+  keep_matrices(*result.model, format, {"vision_model."}, load);
   load_parameters(*result.model, ModelTensors(folder), load);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);

@@ -2,6 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <array>
+#include <optional>
+
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/atomic_folder.h"
@@ -10,6 +13,7 @@
 #include "blip2/models/published_folder.h"
 #include "blip2/text/load_tokenizer.h"
 #include "models/language_tensors.h"
+#include "models/weight_format_loading.h"
 
 namespace blip2 {
 namespace {
@@ -56,6 +60,9 @@ LoadOptions from(const std::filesystem::path& folder, std::vector<std::string> i
   return options;
 }
 
+/** Where a tower's parameters lie in a model, without the norm behind it. */
+constexpr std::array kTowerParts{"vision_model.embeddings.", "vision_model.encoder.", "vision_model.pre_layrnorm."};
+
 /** Of a stage-1 config: a frozen tower is not in the checkpoint, only the norm behind it. */
 struct VisionSection {
   bool frozen = true;
@@ -93,6 +100,75 @@ ImageTransformOptions run_transform(const nlohmann::json& config, const std::fil
   }
   transform.image_size = image_size;
   return transform;
+}
+
+/** A stage-1 model that has been looked at but not read. */
+struct Stage1Source {
+  std::filesystem::path weights;
+  nlohmann::json config;
+  Blip2Options options;
+  std::optional<std::filesystem::path> tower;  // where a frozen image encoder lies; none: beside the rest
+};
+
+Stage1Source open_stage1(const std::filesystem::path& folder) {
+  Stage1Source source;
+  source.weights = weights_folder(folder);
+  source.config = load_model_config(source.weights);
+  if (is_published(source.config)) {
+    source.options = published_options(source.config, source.weights);
+    return source;
+  }
+  source.options = read_section<Blip2Options>(source.config, "model", source.weights);
+  if (read_section<VisionSection>(source.config, "vision", source.weights).frozen) {
+    source.tower = frozen_part(source.config, "vision", folder);
+  }
+  return source;
+}
+
+/** Reads `module`, a model of stage 1 or 2 around `tower`; what stage 2 has besides is in `ignore`. */
+void fill_from_stage1(torch::nn::Module& module, VisionEncoderImpl& tower, const Stage1Source& source,
+                      WeightFormat format, std::vector<std::string> ignore) {
+  const bool is_whole = ignore.empty();
+  if (source.tower) {
+    load_vision_tower(tower, *source.tower, format);
+    ignore.insert(ignore.end(), kTowerParts.begin(), kTowerParts.end());
+  }
+  LoadOptions load = from(source.weights, std::move(ignore));
+  load.strict = is_whole;  // stage 1's text side and heads have no place in stage 2
+  keep_matrices(module, format, {"vision_model."}, load);
+  const LoadReport report = load_parameters(module, ModelTensors(source.weights), load);
+  if (!report.missing.empty()) {
+    throw UserError("'" + source.weights.string() + "' lacks '" + report.missing.front() + "', which stage 2 needs");
+  }
+}
+
+/** A language model's folder that has been looked at but not read. */
+struct LanguageSource {
+  ModelTensors tensors;
+  LanguageModelOptions options;
+  LanguageTensors stored;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+
+LanguageSource open_language_model(const std::filesystem::path& folder) {
+  const std::filesystem::path weights = weights_folder(folder);
+  const nlohmann::json config = load_model_config(weights);
+  LanguageModelOptions options;
+  const bool published = config.contains("model_type");
+  read_config(published ? config : section(config, "text_config", weights), options, (weights / "config.json").string(),
+              UnknownKeys::kIgnore);
+  auto tokenizer = load_tokenizer(tokenizer_folder(folder));
+  ModelTensors tensors(weights);
+  LanguageTensors stored = adapt_to_tensors(options, tensors, "");
+  adapt_to_blip2(options, *tokenizer);
+  return {std::move(tensors), options, std::move(stored), std::move(tokenizer)};
+}
+
+void fill_language_model(LanguageModel& model, const LanguageSource& source, WeightFormat format) {
+  LoadOptions load = from(source.tensors.folder(), source.stored.copies);
+  load.stored_as = source.stored.stored_as;
+  keep_matrices(model.module(), format, {""}, load);
+  load_parameters(model.module(), source.tensors, load);
 }
 
 }  // namespace
@@ -134,7 +210,7 @@ void check_origin(const ModelOrigin& origin, const std::string& needed_by) {
   }
 }
 
-void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder) {
+void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format) {
   LoadOptions load = from(weights_folder(folder), {"post_layernorm."});
   load.prefix = "vision_model.";
   const ModelTensors tensors(load.source);
@@ -149,81 +225,70 @@ void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& fo
       load.ignore.push_back("encoder.layers." + number + ".");
     }
   }
+  keep_matrices(tower, format, {""}, load);
   load_parameters(tower, tensors, load);
 }
 
-RepresentationModel load_representation_model(const std::filesystem::path& folder) {
-  const std::filesystem::path weights = weights_folder(folder);
+RepresentationModel load_representation_model(const std::filesystem::path& folder, WeightFormat format) {
+  const Stage1Source source = open_stage1(folder);
+  if (is_published(source.config)) return load_published_retrieval(source.weights, format);
   RepresentationModel result;
-  result.config = load_model_config(weights);
-  if (is_published(result.config)) return load_published_retrieval(weights);
-  result.model = Blip2QFormer(read_section<Blip2Options>(result.config, "model", weights));
-  const ModelTensors tensors(weights);
-  if (read_section<VisionSection>(result.config, "vision", weights).frozen) {
-    load_vision_tower(*result.model->vision_model, frozen_part(result.config, "vision", folder));
-    load_parameters(*result.model, tensors,
-                    from(weights, {"vision_model.embeddings.", "vision_model.encoder.", "vision_model.pre_layrnorm."}));
-  } else {
-    load_parameters(*result.model, tensors, from(weights));
+  {
+    const SkipInitialization read_next;
+    result.model = Blip2QFormer(source.options);
   }
+  fill_from_stage1(*result.model, *result.model->vision_model, source, format, {});
   result.tokenizer = load_tokenizer(tokenizer_folder(folder));
-  result.transform = run_transform(result.config, weights, result.model->options().vision_config.image_size);
+  result.transform = run_transform(source.config, source.weights, result.model->options().vision_config.image_size);
+  result.config = source.config;
   result.model->eval();
   return result;
 }
 
 LanguageModelFolder load_language_model(const std::filesystem::path& folder) {
-  const std::filesystem::path weights = weights_folder(folder);
-  const nlohmann::json config = load_model_config(weights);
+  LanguageSource source = open_language_model(folder);
+  const SkipInitialization read_next;
   LanguageModelFolder result;
-  const bool published = config.contains("model_type");
-  read_config(published ? config : section(config, "text_config", weights), result.options,
-              (weights / "config.json").string(), UnknownKeys::kIgnore);
-  result.tokenizer = load_tokenizer(tokenizer_folder(folder));
-  const ModelTensors tensors(weights);
-  const LanguageTensors stored = adapt_to_tensors(result.options, tensors, "");
-  adapt_to_blip2(result.options, *result.tokenizer);
-  WeightOptions read_next;
-  read_next.initialize = false;
-  result.model = make_language_model(result.options, read_next);
-  LoadOptions load = from(weights, stored.copies);
-  load.stored_as = stored.stored_as;
-  load_parameters(result.model->module(), tensors, load);
+  result.model = make_language_model(source.options);
+  fill_language_model(*result.model, source, WeightFormat::kFloat32);
+  result.options = source.options;
+  result.tokenizer = std::move(source.tokenizer);
   result.model->module().eval();
   return result;
 }
 
-GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::filesystem::path& language_model) {
-  RepresentationModel representation = load_representation_model(stage1);
-  LanguageModelFolder language = load_language_model(language_model);
+GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::filesystem::path& language_model,
+                               WeightFormat format) {
+  const Stage1Source source = open_stage1(stage1);
+  LanguageSource language = open_language_model(language_model);
   Blip2GeneratorOptions options;
-  static_cast<Blip2Options&>(options) = representation.model->options();
+  static_cast<Blip2Options&>(options) = source.options;
   options.text_config = language.options;
   GeneratorModel result;
-  result.model = Blip2Generator(options);
+  {
+    const SkipInitialization read_next;
+    result.model = Blip2Generator(options);
+  }
+  fill_from_stage1(*result.model, *result.model->vision_model, source, format,
+                   {"language_model.", "language_projection."});
+  fill_language_model(*result.model->language_model, language, format);
+  result.model->language_projection->reset_parameters();
   result.tokenizer = std::move(language.tokenizer);
-  NamedTensors tensors = named_parameters(*representation.model);
-  for (const auto& [name, tensor] : named_parameters(language.model->module()))
-    tensors["language_model." + name] = tensor;
-  LoadOptions load = from(stage1, {"language_projection."});
-  load.strict = false;  // stage 1's text side and heads have no place in stage 2
-  const LoadReport report = load_parameters(*result.model, tensors, load);
-  TORCH_CHECK(report.missing.empty(), "stage 2: nothing to fill ", report.missing.front(), " with");
   result.model->eval();
   return result;
 }
 
-GeneratorModel load_generator_model(const std::filesystem::path& folder) {
+GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format) {
   const std::filesystem::path weights = weights_folder(folder);
   const nlohmann::json config = load_model_config(weights);
-  if (is_published(config)) return load_published_generator(weights);
+  if (is_published(config)) return load_published_generator(weights, format);
   GeneratorModel result =
-      join_for_stage2(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder));
+      join_for_stage2(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder), format);
   result.config = config;
-  result.model->freeze();
-  load_parameters(*result.model, ModelTensors(weights),
-                  from(weights, {"language_model.", "vision_model.embeddings.", "vision_model.encoder.",
-                                 "vision_model.pre_layrnorm."}));
+  if (format == WeightFormat::kFloat32) result.model->freeze();
+  std::vector<std::string> frozen(kTowerParts.begin(), kTowerParts.end());
+  frozen.emplace_back("language_model.");
+  load_parameters(*result.model, ModelTensors(weights), from(weights, std::move(frozen)));
   result.transform = run_transform(config, weights, result.model->options().vision_config.image_size);
   result.model->eval();
   return result;

@@ -22,7 +22,7 @@ at::Tensor TextEmbeddingsImpl::forward(const at::Tensor& ids) {
 
 ItgHeadImpl::ItgHeadImpl(const QFormerOptions& options) : activation_(activation_from_name(options.hidden_act)) {
   auto transform = register_module("transform", std::make_shared<torch::nn::Module>("transform"));
-  dense_ = transform->register_module("dense", torch::nn::Linear(options.hidden_size, options.hidden_size));
+  dense_ = transform->register_module("dense", Linear(options.hidden_size, options.hidden_size));
   norm_ = transform->register_module(
       "LayerNorm",
       torch::nn::LayerNorm(torch::nn::LayerNormOptions({options.hidden_size}).eps(options.layer_norm_eps)));

@@ -44,6 +44,9 @@ class ModelTensors {
   /** One tensor as an own copy on the CPU, in the file's dtype. Throws as `info` does. */
   at::Tensor read(const std::string& name) const;
 
+  /** The same into a tensor of the same shape, of any dtype and device. */
+  void read_into(at::Tensor target, const std::string& name) const;
+
  private:
   struct File {
     std::string name;

@@ -38,6 +38,10 @@ struct LoadOptions {
   std::vector<std::string> ignore = {"position_ids"};
   /** Parameters that the source has under another name: own name -> the source's, both without the prefix. */
   std::map<std::string, std::string> stored_as;
+  /** Parameters that take over the source's dtype where that is a narrower floating one, to save memory. */
+  std::function<bool(const std::string& name)> keeps_stored_dtype;
+  /** Called with a parameter's name as soon as it is filled. */
+  std::function<void(const std::string& name)> filled;
   /** Missing and unexpected tensors are errors; otherwise they are reported. A wrong shape is always an error. */
   bool strict = true;
 };

@@ -55,6 +55,9 @@ class SafetensorsFile {
   /** One tensor as an own copy on the CPU, in the file's dtype. Throws UserError when the file does not hold it. */
   at::Tensor read(const std::string& name) const;
 
+  /** The same into a tensor of the same shape, of any dtype and device, without a second copy on the CPU. */
+  void read_into(at::Tensor target, const std::string& name) const;
+
  private:
   struct Contents;
   std::unique_ptr<Contents> contents_;

@@ -32,6 +32,9 @@ class Blip2GeneratorImpl : public torch::nn::Module {
   /** Soft prompt [B, Q, width of the language model] of pixels [B, 3, S, S]. */
   at::Tensor project_image(const at::Tensor& pixels, QFormerTrace* trace = nullptr);
 
+  /** The same of image tokens [B, N, D] that the vision model has made. */
+  at::Tensor project_image_tokens(const at::Tensor& image_tokens, QFormerTrace* trace = nullptr);
+
   /** Soft prompt [B, Q, width] followed by embedded text, as the language model reads it. */
   Prompt prompt(const at::Tensor& image_prompt, const TextTokens& text);
 
@@ -50,7 +53,7 @@ class Blip2GeneratorImpl : public torch::nn::Module {
   std::shared_ptr<VisionEncoderImpl> vision_model;
   at::Tensor query_tokens;  // [1, Q, H]
   QFormer qformer{nullptr};
-  torch::nn::Linear language_projection{nullptr};
+  Linear language_projection{nullptr};
   std::shared_ptr<LanguageModel> language_model;
 
  private:

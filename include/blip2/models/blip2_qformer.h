@@ -70,7 +70,7 @@ class Blip2QFormerImpl : public torch::nn::Module {
   at::Tensor query_tokens;  // [1, Q, H]
   TextEmbeddings embeddings{nullptr};
   QFormer qformer{nullptr};
-  torch::nn::Linear vision_projection{nullptr}, text_projection{nullptr}, itm_head{nullptr};
+  Linear vision_projection{nullptr}, text_projection{nullptr}, itm_head{nullptr};
   ItgHead itg_head{nullptr};
   at::Tensor temperature;  // scalar, divides the similarities
 

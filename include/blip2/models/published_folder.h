@@ -21,17 +21,23 @@ bool is_published(const nlohmann::json& config);
 bool is_retrieval_model(const std::filesystem::path& folder);
 
 /**
- * A `Blip2ForConditionalGeneration` folder, in float32 and evaluation mode. Float16 and bfloat16 files are widened, so
- * that they compute as Python's float32 model does. Throws UserError that names everything that is missing or
- * misshapen, or the kind of model that this is instead.
+ * A `Blip2ForConditionalGeneration` folder in evaluation mode; it computes as Python's float32 model does, whatever the
+ * files hold. Throws UserError that names everything that is missing or misshapen, or the kind of model that this is
+ * instead.
  */
-GeneratorModel load_published_generator(const std::filesystem::path& folder);
+GeneratorModel load_published_generator(const std::filesystem::path& folder,
+                                        WeightFormat format = WeightFormat::kFloat32);
 
 /**
- * A `Blip2ForImageTextRetrieval` folder, in float32 and evaluation mode. The head for text generation and the
- * temperature are in no such file: they are as a new model has them. Throws as above.
+ * A `Blip2ForImageTextRetrieval` folder in evaluation mode. The head for text generation and the temperature are in no
+ * such file: they are as a new model has them. Throws as above.
  */
-RepresentationModel load_published_retrieval(const std::filesystem::path& folder);
+RepresentationModel load_published_retrieval(const std::filesystem::path& folder,
+                                             WeightFormat format = WeightFormat::kFloat32);
+
+/** Sizes of the published model in `folder` that `config` describes. Throws UserError for a config that makes no sense.
+ */
+Blip2GeneratorOptions published_options(const nlohmann::json& config, const std::filesystem::path& folder);
 
 /**
  * How the folder wants its pictures: preprocessor_config.json, or `image_processor` in processor_config.json; CLIP's

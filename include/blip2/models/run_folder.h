@@ -10,6 +10,7 @@
 #include "blip2/image/transforms.h"
 #include "blip2/models/blip2_generator.h"
 #include "blip2/models/blip2_qformer.h"
+#include "blip2/models/weight_format.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
@@ -42,7 +43,8 @@ struct RepresentationModel {
 };
 
 /** A stage-1 run or a published retrieval folder, in evaluation mode. Throws UserError naming what the folder lacks. */
-RepresentationModel load_representation_model(const std::filesystem::path& folder);
+RepresentationModel load_representation_model(const std::filesystem::path& folder,
+                                              WeightFormat format = WeightFormat::kFloat32);
 
 struct LanguageModelFolder {
   std::shared_ptr<LanguageModel> model;
@@ -54,7 +56,8 @@ struct LanguageModelFolder {
  * `vision_model.*` of a model or run folder, without post_layernorm, which learns; blocks beyond the tower's are passed
  * over. Throws UserError for whatever does not fit.
  */
-void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder);
+void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder,
+                       WeightFormat format = WeightFormat::kFloat32);
 
 /**
  * A language model of our trainer, or an OPT or T5 folder in Hugging Face format, in evaluation mode and as BLIP-2 uses
@@ -71,12 +74,13 @@ struct GeneratorModel {
 
 /** A stage-2 run with its frozen parts or a published generative folder, in evaluation mode. Throws UserError naming
  * what is missing or has changed. */
-GeneratorModel load_generator_model(const std::filesystem::path& folder);
+GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format = WeightFormat::kFloat32);
 
 /**
  * A stage-2 model put together for training: vision and Q-Former from a stage-1 run, the language model from its
  * folder, a random projection. Nothing is frozen yet.
  */
-GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::filesystem::path& language_model);
+GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::filesystem::path& language_model,
+                               WeightFormat format = WeightFormat::kFloat32);
 
 }  // namespace blip2

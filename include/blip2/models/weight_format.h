@@ -1,0 +1,18 @@
+// How the matrices of image encoder and language model, nearly all of a model's bytes, are kept in memory. The
+// computation is float32 in every case, and the Q-Former, norms and biases are float32 too.
+#pragma once
+
+#include <string>
+
+namespace blip2 {
+
+enum class WeightFormat {
+  kFloat32,   // for training, and wherever gradients are wanted
+  kAsStored,  // bfloat16 and float16 stay what they are in the file: the same results as float32 in half the memory
+  kInt8       // rounded, one scale per output; the head of the language model and embeddings as stored. CPU only
+};
+
+/** What a user's --quantize asks for: "none" (as stored) or "int8". Throws UserError for another name. */
+WeightFormat inference_format(const std::string& quantize);
+
+}  // namespace blip2
