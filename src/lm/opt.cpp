@@ -59,8 +59,8 @@ OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const Weig
   embed_positions_ = add_table(decoder, "embed_positions", options_.max_position_embeddings + kPositionOffset, width,
                                deviation, weights);
   if (embedding_width != width) {
-    project_in_ = add_linear(decoder, "project_in", embedding_width, width, false, deviation, weights)->weight;
-    project_out_ = add_linear(decoder, "project_out", width, embedding_width, false, deviation, weights)->weight;
+    project_in_ = add_linear(decoder, "project_in", embedding_width, width, false, deviation, weights);
+    project_out_ = add_linear(decoder, "project_out", width, embedding_width, false, deviation, weights);
   }
   if (options_.do_layer_norm_before && !options_.remove_final_layer_norm) {
     final_norm_ = std::make_unique<LayerNorm>(
@@ -87,7 +87,7 @@ at::Tensor OptLanguageModelImpl::embed(const at::Tensor& ids) {
   // Padding teaches its row nothing, as in Hugging Face.
   const at::Tensor embeds = at::embedding(embed_tokens_, ids, options_.pad_token_id);
   const at::Tensor wide = embeds.to(dtype());
-  return project_in_.defined() ? apply_linear(wide, project_in_) : wide;
+  return project_in_ ? project_in_->forward(wide) : wide;
 }
 
 at::Tensor OptLanguageModelImpl::head(const at::Tensor& hidden) const {
@@ -111,7 +111,7 @@ at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tens
   }
   if (final_norm_) x = (*final_norm_)(x);
   if (hidden_states != nullptr) hidden_states->push_back(x);
-  return project_out_.defined() ? apply_linear(x, project_out_) : x;
+  return project_out_ ? project_out_->forward(x) : x;
 }
 
 at::Tensor OptLanguageModelImpl::read(const Prompt& prompt, std::vector<KeyValueCache>* caches,

@@ -82,7 +82,7 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   load.source = folder.string();
   load.ignore.insert(load.ignore.end(), language.copies.begin(), language.copies.end());
   load.stored_as = language.stored_as;
-  keep_matrices(*result.model, format, {"vision_model.", "language_model."}, load);
+  keep_matrices(*result.model, {{"vision_model.", image_encoder_format(format)}, {"language_model.", format}}, load);
   load_parameters(*result.model, tensors, load);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
@@ -95,11 +95,14 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   PublishedFolder published = read_published(folder);
   check_architecture(published.config, folder, "Blip2ForImageTextRetrieval", "matching texts with pictures");
   RepresentationModel result;
-  result.model = Blip2QFormer(published.options);
+  {
+    const SkipInitialization read_next;
+    result.model = Blip2QFormer(published.options);
+  }
   LoadOptions load;
   load.source = folder.string();
   load.ignore.insert(load.ignore.end(), {"itg_head.", "temperature"});
-  keep_matrices(*result.model, format, {"vision_model."}, load);
+  keep_matrices(*result.model, {{"vision_model.", image_encoder_format(format)}}, load);
   load_parameters(*result.model, ModelTensors(folder), load);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);

@@ -135,7 +135,7 @@ void fill_from_stage1(torch::nn::Module& module, VisionEncoderImpl& tower, const
   }
   LoadOptions load = from(source.weights, std::move(ignore));
   load.strict = is_whole;  // stage 1's text side and heads have no place in stage 2
-  keep_matrices(module, format, {"vision_model."}, load);
+  keep_matrices(module, {{"vision_model.", image_encoder_format(format)}}, load);
   const LoadReport report = load_parameters(module, ModelTensors(source.weights), load);
   if (!report.missing.empty()) {
     throw UserError("'" + source.weights.string() + "' lacks '" + report.missing.front() + "', which stage 2 needs");
@@ -167,7 +167,7 @@ LanguageSource open_language_model(const std::filesystem::path& folder) {
 void fill_language_model(LanguageModel& model, const LanguageSource& source, WeightFormat format) {
   LoadOptions load = from(source.tensors.folder(), source.stored.copies);
   load.stored_as = source.stored.stored_as;
-  keep_matrices(model.module(), format, {""}, load);
+  keep_matrices(model.module(), {{"", format}}, load);
   load_parameters(model.module(), source.tensors, load);
 }
 
@@ -225,7 +225,7 @@ void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& fo
       load.ignore.push_back("encoder.layers." + number + ".");
     }
   }
-  keep_matrices(tower, format, {""}, load);
+  keep_matrices(tower, {{"", image_encoder_format(format)}}, load);
   load_parameters(tower, tensors, load);
 }
 

@@ -3,6 +3,8 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "blip2/core/error.h"
 #include "blip2/nn/linear.h"
@@ -15,8 +17,11 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), std::string::npos, end) == 0;
 }
 
-bool is_below(const std::string& name, const std::vector<std::string>& prefixes) {
-  return std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& prefix) { return name.rfind(prefix, 0) == 0; });
+/** The format of the group that the name belongs to; float32 for one in none. */
+WeightFormat format_of(const std::string& name, const std::vector<MatrixGroup>& groups) {
+  const auto found =
+      std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return name.rfind(group.prefix, 0) == 0; });
+  return found == groups.end() ? WeightFormat::kFloat32 : found->format;
 }
 
 /** Token tables; a tied head reads them whole for every token. */
@@ -29,28 +34,28 @@ bool is_token_table(const std::string& name) {
 WeightFormat inference_format(const std::string& quantize) {
   if (quantize == "none") return WeightFormat::kAsStored;
   if (quantize == "int8") return WeightFormat::kInt8;
-  throw UserError("cannot quantize to '" + quantize + "': expected none or int8");
+  if (quantize == "int4") return WeightFormat::kInt4;
+  throw UserError("cannot quantize to '" + quantize + "': expected none, int8 or int4");
 }
 
-void keep_matrices(torch::nn::Module& module, WeightFormat format, const std::vector<std::string>& prefixes,
-                   LoadOptions& options) {
-  if (format == WeightFormat::kFloat32) return;
-  for (auto& parameter : module.parameters()) parameter.requires_grad_(false);
+void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& groups, LoadOptions& options) {
   std::map<std::string, std::shared_ptr<LinearImpl>> layers;  // by the name of their weight
+  std::set<std::string> kept;                                 // layers and token tables
   for (const auto& item : module.named_modules()) {
-    if (!is_below(item.key() + ".", prefixes)) continue;
-    if (auto layer = std::dynamic_pointer_cast<LinearImpl>(item.value())) layers[item.key() + ".weight"] = layer;
+    const std::string name = item.key() + ".weight";
+    if (format_of(name, groups) == WeightFormat::kFloat32) continue;
+    if (auto layer = std::dynamic_pointer_cast<LinearImpl>(item.value())) layers[name] = layer;
+    if (layers.count(name) != 0 || is_token_table(name)) kept.insert(name);
   }
-  const bool quantizes = format == WeightFormat::kInt8;
-  const auto is_quantized = [quantizes](const std::string& name) {
-    return quantizes && !ends_with(name, "lm_head.weight");
-  };
-  options.keeps_stored_dtype = [layers, prefixes](const std::string& name) {
-    return layers.count(name) != 0 || (is_token_table(name) && is_below(name, prefixes));
-  };
-  options.filled = [layers, is_quantized](const std::string& name) {
+  if (kept.empty()) return;
+  for (auto& parameter : module.parameters()) parameter.requires_grad_(false);
+  options.keeps_stored_dtype = [kept](const std::string& name) { return kept.count(name) != 0; };
+  options.filled = [layers, groups](const std::string& name) {
     const auto layer = layers.find(name);
-    if (layer != layers.end() && is_quantized(name)) layer->second->quantize();
+    if (layer == layers.end() || ends_with(name, "lm_head.weight")) return;
+    const WeightFormat format = format_of(name, groups);
+    if (format == WeightFormat::kInt8) layer->second->quantize(IntegerWeights::kInt8);
+    if (format == WeightFormat::kInt4) layer->second->quantize(IntegerWeights::kInt4);
   };
 }
 

@@ -2,16 +2,32 @@
 // more than one is in memory twice.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/models/weight_format.h"
 
 namespace blip2 {
 
+/** The matrices below a prefix of a module's names. */
+struct MatrixGroup {
+  std::string prefix;
+  WeightFormat format;
+};
+
 /**
- * Makes `options` keep the matrices of `module` in the format: those below the given prefixes of its names. Of a format
- * that is not float32, no parameter of the module takes gradients any more.
+ * What the image encoder is kept in: it reads hundreds of rows at once, where arithmetic is the limit and int4 would be
+ * slower than int8.
  */
-void keep_matrices(torch::nn::Module& module, WeightFormat format, const std::vector<std::string>& prefixes,
-                   LoadOptions& options);
+inline WeightFormat image_encoder_format(WeightFormat format) {
+  return format == WeightFormat::kInt4 ? WeightFormat::kInt8 : format;
+}
+
+/**
+ * Makes `options` keep the matrices of `module` in the formats of their groups. Where one is not float32, no parameter
+ * of the module takes gradients any more.
+ */
+void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& groups, LoadOptions& options);
 
 }  // namespace blip2

@@ -3,13 +3,16 @@
 #pragma once
 
 #include "nn/linear_kernels_float.h"
+#include "nn/linear_kernels_int4.h"
 #include "nn/linear_kernels_int8.h"
+#include "nn/linear_rounding.h"
 
 namespace blip2::BLIP2_KERNELS {
 
 extern const LinearKernels kernels;
 const LinearKernels kernels = {
-    float_product<float>, float_product<BFloat16>, float_product<Half>, int8_product, quantize_row, round_row,
-    BLIP2_MOST_ROWS,      BLIP2_KERNELS_NAME};
+    float_product<float>, float_product<BFloat16>, float_product<Half>, int8_product, int4_product,
+    quantize_row,         round_row_int8,          round_row_int4,      sum_groups,   BLIP2_MOST_ROWS,
+    BLIP2_KERNELS_NAME};
 
 }  // namespace blip2::BLIP2_KERNELS

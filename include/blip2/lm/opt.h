@@ -12,7 +12,7 @@
 #include "blip2/core/field_visitor.h"
 #include "blip2/lm/kv_cache.h"
 #include "blip2/lm/language_model.h"
-#include "blip2/nn/weight_options.h"
+#include "blip2/nn/linear.h"
 
 namespace blip2 {
 
@@ -97,7 +97,7 @@ class OptLanguageModelImpl : public torch::nn::Module, public LanguageModel {
 
   OptOptions options_;
   at::Tensor embed_tokens_, embed_positions_, head_weight_;
-  at::Tensor project_in_, project_out_;  // undefined where the embeddings have the hidden size
+  Linear project_in_{nullptr}, project_out_{nullptr};  // empty where the embeddings have the hidden size
   std::vector<OptLayer> layers_;
   std::unique_ptr<LayerNorm> final_norm_;  // null where the model has none
 };

@@ -1,7 +1,7 @@
 // The linear layer of every model here. Beside torch::nn::Linear's weights in the dtype of the computation it computes
 // in float32 with weights that are kept narrower: bfloat16 or float16 as files hold them, exact and half the memory, or
-// int8 with a scale per output. What reads few rows (the token steps of decoding) has loops of its own that run at the
-// speed of the memory; larger products are left to the library's GEMM.
+// rounded to int8 or int4. Narrow weights, and float32 ones where few rows are read (the token steps of decoding), have
+// loops of their own that run at the speed of the memory; large float32 products are left to the library's GEMM.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -19,6 +19,12 @@ namespace blip2 {
  */
 at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 
+/** What a weight is rounded to. */
+enum class IntegerWeights {
+  kInt8,  // one scale per output
+  kInt4   // one scale per 32 inputs of an output
+};
+
 class LinearImpl : public torch::nn::Module {
  public:
   /** Fresh weights are torch::nn::Linear's: uniform in +-1 / sqrt(in). */
@@ -30,10 +36,10 @@ class LinearImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x) const;
 
   /**
-   * Rounds the weight to int8, symmetrically, with one scale per output; for inference on the CPU. From now on `weight`
-   * is int8 [out, in filled up to a multiple of 64] and takes no gradient. The inputs of the product keep 15 bits.
+   * Rounds the weight for inference on the CPU; it takes no gradient from now on. `weight` becomes int8 [out, in filled
+   * up to a multiple of 64], or uint8 [out, half of that] of two int4 each. The inputs of the product keep 15 bits.
    */
-  void quantize();
+  void quantize(IntegerWeights format = IntegerWeights::kInt8);
   bool is_quantized() const { return scale_.defined(); }
 
   at::Tensor weight;  // [out, in]
@@ -41,7 +47,7 @@ class LinearImpl : public torch::nn::Module {
 
  private:
   std::int64_t in_;
-  at::Tensor scale_;  // float32 [out], of a quantized weight
+  at::Tensor scale_;  // of a quantized weight: float32 [out], or bfloat16 [out, inputs / 32]
 };
 TORCH_MODULE(Linear);
 

@@ -1,0 +1,34 @@
+// Products with weights that are rounded to few bits: rounding once, multiplying in integers. The inputs are rounded to
+// 15 bits for every product, so that what is lost is the weights' rounding.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "blip2/nn/linear.h"
+#include "nn/linear_kernels.h"
+
+namespace blip2 {
+
+/** A weight in `bits` as the kernels read it, its rows filled up to a multiple of kIntegerStep. */
+struct RoundedWeight {
+  at::Tensor values;  // int8 [out, in], or uint8 [out, in / 2] of two int4 each
+  at::Tensor scale;   // float32 [out], or bfloat16 [out, in / kInt4Group]
+};
+
+/** Rounds weight [out, in] on the CPU, of any floating dtype. Inputs wider than the sums have room for are refused. */
+RoundedWeight round_weight(const at::Tensor& weight, IntegerWeights format);
+
+/** x [rows, in] float32 contiguous times the weight transposed, plus bias [out] (may be undefined) -> [rows, out]. */
+at::Tensor integer_product(const at::Tensor& x, const RoundedWeight& weight, const at::Tensor& bias);
+
+/** Runs a kernel over outputs [0, out), shared among the threads; `row_bytes` is what a row of its inputs takes. */
+void run_kernel(void (*kernel)(const LinearTask&), const LinearTask& task, std::int64_t out, std::int64_t row_bytes);
+
+inline const float* data_or_null(const at::Tensor& bias) {
+  return bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+}
+
+// A thread's least share of a product, in multiplications, below which starting it costs more than it brings.
+constexpr std::int64_t kLeastWork = 1 << 16;
+
+}  // namespace blip2

@@ -1,0 +1,144 @@
+// Rounding to integers for linear_kernels.h: weights to int8 and int4, inputs to 15 bits. BLIP2_KERNELS names the
+// variant; all round alike.
+#pragma once
+
+#include <cstring>
+
+#include "nn/linear_kernels.h"
+
+namespace blip2::BLIP2_KERNELS {
+namespace {
+
+/** The largest magnitude; infinity or NaN when one is among them. As integers, magnitudes are in the same order. */
+inline float largest_magnitude(const float* x, std::int64_t count) {
+  std::int32_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int32_t bits;
+    std::memcpy(&bits, x + i, sizeof bits);
+    bits &= 0x7FFFFFFF;
+    largest = bits > largest ? bits : largest;
+  }
+  float result;
+  std::memcpy(&result, &largest, sizeof result);
+  return result;
+}
+
+/** What a row is multiplied by so that its largest magnitude becomes `limit`; 0 where there is nothing to keep. */
+inline float inverse_scale(float largest, float limit) {
+  return largest > 0 && largest - largest == 0 ? limit / largest : 0.0F;
+}
+
+/** The nearest integer, by the float's own adder: beside 1.5 * 2^23 a value below 2^15 keeps no fraction. */
+inline std::int32_t nearest(float value) {
+  const float shifted = value + 12582912.0F;
+  std::int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  return bits - 0x4B400000;
+}
+
+float round_row_int8(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded) {
+  const float largest = largest_magnitude(row, count);
+  const float inverse = inverse_scale(largest, 127.0F);
+  for (std::int64_t i = 0; i < count; ++i)
+    rounded[i] = inverse == 0 ? 0 : static_cast<std::int8_t>(nearest(row[i] * inverse));
+  for (std::int64_t i = count; i < in; ++i) rounded[i] = 0;
+  return largest / 127.0F;
+}
+
+float quantize_row(const float* x, std::int64_t count, std::int64_t in, std::int8_t* parts, std::int32_t* part_sums) {
+  constexpr float kLargest = 127 * 128 + 127;
+  const float largest = largest_magnitude(x, count);
+  const float inverse = inverse_scale(largest, kLargest);
+  std::int32_t high_sum = 0, low_sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    // A NaN times 0 is no integer: it must not leave the bytes. The scale says that the row is none.
+    const std::int32_t value = inverse == 0 ? 0 : nearest(x[i] * inverse);
+    const std::int32_t high = (value + (value < 0 ? 127 : 0)) >> 7;
+    const std::int32_t low = value - high * 128;
+    parts[i] = static_cast<std::int8_t>(high);
+    parts[in + i] = static_cast<std::int8_t>(low);
+    high_sum += high;
+    low_sum += low;
+  }
+  for (std::int64_t i = count; i < in; ++i) parts[i] = parts[in + i] = 0;
+  part_sums[0] = high_sum;
+  part_sums[1] = low_sum;
+  return largest / kLargest;
+}
+
+/** 64 weights, in two groups: byte i holds weight i in its low half and weight 32 + i in its high half, each plus 8. */
+constexpr std::int32_t kHalfZero = 8;
+
+/** bfloat16 to the nearest, ties to even. */
+inline std::uint16_t to_bfloat16(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (value != value) return 0x7FC0;
+  return static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+inline float from_bfloat16(std::uint16_t value) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
+inline std::int32_t nearest_half_byte(float value) {
+  const std::int32_t whole = nearest(value < -8.0F ? -8.0F : value > 7.0F ? 7.0F : value);
+  return whole + kHalfZero;
+}
+
+/**
+ * The scale of a group. Its largest magnitude, sign and all, becomes -8, of which the range has one more; then the
+ * scale that suits the rounded values best (least squares).
+ */
+inline std::uint16_t group_scale(const float* group, std::int64_t count) {
+  float largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float value = group[i];
+    if (value - value != 0) return 0x7FC0;  // infinity or NaN: the scale says that the group is none
+    if ((value < 0 ? -value : value) > (largest < 0 ? -largest : largest)) largest = value;
+  }
+  const float inverse = -8.0F / largest;
+  if (largest == 0 || inverse - inverse != 0) return 0;
+  float product = 0, square = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto rounded = static_cast<float>(nearest_half_byte(group[i] * inverse) - kHalfZero);
+    product += group[i] * rounded;
+    square += rounded * rounded;
+  }
+  return to_bfloat16(product / square);
+}
+
+void round_row_int4(const float* row, std::int64_t count, std::int64_t in, std::uint8_t* packed,
+                    std::uint16_t* scales) {
+  for (std::int64_t i = 0; i < in / 2; ++i) packed[i] = kHalfZero | kHalfZero << 4;
+  for (std::int64_t g = 0; g < in / kInt4Group; ++g) {
+    const std::int64_t begin = g * kInt4Group, left = count - begin;
+    const std::int64_t size = left < 0 ? 0 : left < kInt4Group ? left : kInt4Group;
+    scales[g] = group_scale(row + begin, size);
+    const float scale = from_bfloat16(scales[g]), inverse = 1.0F / scale;
+    if (scale == 0 || inverse - inverse != 0) continue;
+    std::uint8_t* bytes = packed + g / 2 * kInt4Group;
+    const int shift = g % 2 == 0 ? 0 : 4;
+    for (std::int64_t i = 0; i < size; ++i) {
+      const auto half = static_cast<std::uint32_t>(nearest_half_byte(row[begin + i] * inverse));
+      bytes[i] = static_cast<std::uint8_t>((bytes[i] & (0xF0U >> shift)) | half << shift);
+    }
+  }
+}
+
+void sum_groups(const std::int8_t* parts, std::int64_t in, float* sums) {
+  for (std::int64_t g = 0; g < in / kInt4Group; ++g) {
+    std::int32_t high = 0, low = 0;
+    for (std::int64_t i = g * kInt4Group; i < (g + 1) * kInt4Group; ++i) {
+      high += parts[i];
+      low += parts[in + i];
+    }
+    sums[g] = static_cast<float>(high * 128 + low);
+  }
+}
+
+}  // namespace
+}  // namespace blip2::BLIP2_KERNELS
