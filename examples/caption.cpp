@@ -15,6 +15,7 @@ namespace {
 struct Arguments {
   std::string model, prompt, answers, quantize = "none";
   std::vector<std::string> pictures, options;
+  std::size_t batch_size = 8;
   bool json = false, mean = false;
   blip2::GenerationOptions generation;
 };
@@ -85,9 +86,9 @@ int main(int argc, char** argv) {
   arguments.generation.num_beams = 5;
   std::int64_t max_new_tokens = 30;
   app.add_option("--model", arguments.model, "Run folder of train_stage2, or a published BLIP-2 folder")->required();
-  app.add_option("--quantize", arguments.quantize, "int8: a quarter of the memory and faster, slightly rounded")
-      ->capture_default_str();
+  blip2::add_quantize_option(app, arguments.quantize);
   app.add_option("pictures", arguments.pictures, "Picture files")->required();
+  blip2::add_batch_size_option(app, arguments.batch_size);
   app.add_option("--prompt", arguments.prompt, "Text in front of the answer");
   app.add_option("--beams", arguments.generation.num_beams, "Beams; 1: greedy")->capture_default_str();
   app.add_option("--max-new-tokens", max_new_tokens, "Longest answer in tokens")->capture_default_str();
@@ -113,13 +114,15 @@ int main(int argc, char** argv) {
     const blip2::WeightFormat format = blip2::inference_format(arguments.quantize);
     const auto answers = arguments.answers.empty() ? std::vector<std::string>() : read_lines(arguments.answers);
     blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model, format);
-    const auto batch = blip2::load_pictures("caption", arguments.pictures, generator.transform);
-    if (answers.empty()) {
-      print(arguments, batch, blip2::caption_pictures(generator, batch.pixels, arguments.prompt, options));
-    } else {
-      const auto by = arguments.mean ? blip2::RankBy::kMean : blip2::RankBy::kSum;
-      print(arguments, batch, blip2::rank_given_answers(generator, batch.pixels, arguments.prompt, answers, by));
-    }
-    return batch.exit_code();
+    const auto by = arguments.mean ? blip2::RankBy::kMean : blip2::RankBy::kSum;
+    return blip2::for_each_batch(
+        "caption", arguments.pictures, generator.transform, arguments.batch_size,
+        [&](const blip2::PictureBatch& batch) {
+          if (answers.empty()) {
+            print(arguments, batch, blip2::caption_pictures(generator, batch.pixels, arguments.prompt, options));
+          } else {
+            print(arguments, batch, blip2::rank_given_answers(generator, batch.pixels, arguments.prompt, answers, by));
+          }
+        });
   });
 }

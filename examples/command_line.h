@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <optional>
+#include <string>
 
 namespace blip2 {
 
@@ -18,6 +19,14 @@ inline std::optional<int> parse_command_line(CLI::App& app, int argc, char** arg
     std::cerr << app.get_name() << ": " << error.what() << " (--help shows the options)" << std::endl;
     return 2;
   }
+}
+
+/** `--quantize NAME`, for inference_format(). */
+inline void add_quantize_option(CLI::App& app, std::string& quantize) {
+  app.add_option("--quantize", quantize,
+                 "none: weights as the files hold them; int8: rounded, smaller and faster; int4: the language model "
+                 "smaller still, rounded more")
+      ->capture_default_str();
 }
 
 }  // namespace blip2

@@ -1,6 +1,9 @@
 // Writes what a model makes of pictures and texts as safetensors: query outputs and contrastive embeddings of a stage-1
 // or retrieval model, projected tokens (the soft prompt) of a stage-2 or generative model.
+#include <torch/torch.h>
+
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "blip2/checkpoint/safetensors.h"
@@ -12,30 +15,63 @@
 namespace {
 
 struct Arguments {
-  std::string model, output;
+  std::string model, output, quantize = "none";
   std::vector<std::string> pictures, texts;
+  std::size_t batch_size = 8;
 };
 
-void add_pairs_features(const Arguments& arguments, blip2::NamedTensors& features, blip2::PictureBatch& batch) {
-  const blip2::RepresentationModel loaded = blip2::load_representation_model(arguments.model);
+/** What is written: the rows of all batches, and the names of the pictures that they belong to. */
+struct Features {
+  std::map<std::string, std::vector<at::Tensor>> rows;
+  std::vector<std::string> pictures;
+  int exit_code = 0;
+
+  void add(const blip2::PictureBatch& batch) {
+    pictures.insert(pictures.end(), batch.names.begin(), batch.names.end());
+  }
+};
+
+void add_pairs_features(const Arguments& arguments, Features& features) {
+  const blip2::RepresentationModel loaded =
+      blip2::load_representation_model(arguments.model, blip2::inference_format(arguments.quantize));
   auto& model = *loaded.model.ptr();
-  batch = blip2::load_pictures("features", arguments.pictures, loaded.transform);
-  features["query_output"] = model.encode_image(batch.pixels).query_output;
-  features["image_embeds"] = model.image_features(features["query_output"]);
+  features.exit_code = blip2::for_each_batch("features", arguments.pictures, loaded.transform, arguments.batch_size,
+                                             [&](const blip2::PictureBatch& batch) {
+                                               const at::Tensor output = model.encode_image(batch.pixels).query_output;
+                                               features.rows["query_output"].push_back(output);
+                                               features.rows["image_embeds"].push_back(model.image_features(output));
+                                               features.add(batch);
+                                             });
   if (arguments.texts.empty()) return;
   blip2::BatchOptions cut;
   cut.max_length = model.options().qformer_config.max_position_embeddings;
-  features["text_embeds"] =
-      model.text_features(model.encode_text(blip2::tokenize(*loaded.tokenizer, arguments.texts, cut)));
+  features.rows["text_embeds"].push_back(
+      model.text_features(model.encode_text(blip2::tokenize(*loaded.tokenizer, arguments.texts, cut))));
 }
 
-void add_soft_prompt(const Arguments& arguments, blip2::NamedTensors& features, blip2::PictureBatch& batch) {
+void add_soft_prompt(const Arguments& arguments, Features& features) {
   if (!arguments.texts.empty()) {
     throw blip2::UserError("--text needs a stage-1 or retrieval model, '" + arguments.model + "' generates text");
   }
-  const blip2::GeneratorModel loaded = blip2::load_generator_model(arguments.model);
-  batch = blip2::load_pictures("features", arguments.pictures, loaded.transform);
-  features["projected_tokens"] = loaded.model.ptr()->project_image(batch.pixels);
+  const blip2::GeneratorModel loaded =
+      blip2::load_generator_model(arguments.model, blip2::inference_format(arguments.quantize));
+  features.exit_code = blip2::for_each_batch(
+      "features", arguments.pictures, loaded.transform, arguments.batch_size, [&](const blip2::PictureBatch& batch) {
+        features.rows["projected_tokens"].push_back(loaded.model.ptr()->project_image(batch.pixels));
+        features.add(batch);
+      });
+}
+
+void write(const Features& features, const Arguments& arguments) {
+  blip2::NamedTensors tensors;
+  for (const auto& [name, rows] : features.rows) tensors[name] = torch::cat(rows);
+  // The rows' names beside them, for files that could not be read are left out.
+  const auto names = [](const std::vector<std::string>& list) {
+    return nlohmann::json(list).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  };
+  blip2::save_safetensors(tensors, arguments.output,
+                          {{"pictures", names(features.pictures)}, {"texts", names(arguments.texts)}});
+  std::cout << arguments.output << ": " << features.pictures.size() << " pictures\n";
 }
 
 }  // namespace
@@ -48,25 +84,20 @@ int main(int argc, char** argv) {
                  "File to write: query_output [B, Q, H], image_embeds [B, Q, E], "
                  "text_embeds [T, E], or projected_tokens [B, Q, W]")
       ->required();
+  blip2::add_quantize_option(app, arguments.quantize);
+  blip2::add_batch_size_option(app, arguments.batch_size);
   app.add_option("--text", arguments.texts, "A text; may be given several times")->allow_extra_args(false);
   app.add_option("pictures", arguments.pictures, "Picture files")->required();
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("features", [&] {
     torch::NoGradGuard no_grad;
-    blip2::NamedTensors features;
-    blip2::PictureBatch batch;
+    Features features;
     if (blip2::is_retrieval_model(arguments.model)) {
-      add_pairs_features(arguments, features, batch);
+      add_pairs_features(arguments, features);
     } else {
-      add_soft_prompt(arguments, features, batch);
+      add_soft_prompt(arguments, features);
     }
-    // The rows' names beside them, for files that could not be read are left out.
-    const auto names = [](const std::vector<std::string>& list) {
-      return nlohmann::json(list).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    };
-    blip2::save_safetensors(features, arguments.output,
-                            {{"pictures", names(batch.names)}, {"texts", names(arguments.texts)}});
-    std::cout << arguments.output << ": " << batch.names.size() << " pictures\n";
-    return batch.exit_code();
+    write(features, arguments);
+    return features.exit_code;
   });
 }

@@ -69,6 +69,32 @@ TEST(ProgramInference, CaptionTakesEveryOptionOfSearch) {
   EXPECT_TRUE(failed(with("early_stopping=maybe"), 2, "caption", "early_stopping"));
 }
 
+TEST(ProgramInference, EveryModelCanBeRounded) {
+  const std::string retrieval = reference_case("itm_tiny") + "/model",
+                    generative = reference_case("opt_sharded_bf16") + "/model", output = world().file("rounded");
+  for (const std::string format : {"none", "int8", "int4"}) {
+    SCOPED_TRACE(format);
+    const std::vector<std::string> last = {"--quantize", format, world().picture(0)};
+    const auto with = [&](std::vector<std::string> arguments) {
+      arguments.insert(arguments.end(), last.begin(), last.end());
+      return arguments;
+    };
+    const Outcome caption = run("caption", with({"--model", generative, "--json"}));
+    ASSERT_TRUE(succeeded(caption));
+    EXPECT_FALSE(json::parse(caption.output).at("token_ids").empty());
+    EXPECT_TRUE(succeeded(run("caption", with({"--model", world().stage2()}))));
+    EXPECT_TRUE(succeeded(run("match", with({"--model", retrieval, "--text", "a bus"}))));
+    EXPECT_TRUE(succeeded(run("features", with({"--model", retrieval, "--output", output}))));
+  }
+  for (const std::string program : {"caption", "match", "features"}) {
+    std::vector<std::string> arguments = {"--model", generative, "--quantize", "int5", world().picture(0)};
+    if (program == "match") arguments.insert(arguments.end(), {"--text", "a"});
+    if (program != "caption") arguments[1] = retrieval;
+    if (program == "features") arguments.insert(arguments.end(), {"--output", output});
+    EXPECT_TRUE(failed(run(program, arguments), 2, program, "cannot quantize to 'int5': expected none, int8 or int4"));
+  }
+}
+
 TEST(ProgramInference, FeaturesWritesEmbeddingsOfWhatCanBeRead) {
   const std::string output = world().file("features.safetensors");
   const std::string retrieval = reference_case("itm_tiny") + "/model",
