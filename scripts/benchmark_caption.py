@@ -53,6 +53,14 @@ def add_tokenizer(folder):
         json.dump({"bos_token": "</s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "</s>"}, file)
 
 
+def make_picture(file):
+    """A photograph's size and about its entropy."""
+    import numpy
+    from PIL import Image
+    noise = numpy.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=numpy.uint8)
+    Image.fromarray(noise).resize((640, 480), Image.BICUBIC).save(file, quality=90)
+
+
 def peer(arguments):
     """Runs in a process of its own: transformers, by part."""
     import resource
@@ -97,7 +105,8 @@ def compare(arguments, folder, beams, batch):
     commands = {"transformers": [sys.executable, os.path.abspath(__file__), "--peer", folder, "--peer-dtype",
                                  arguments.peer_dtype] + common}
     for weights in arguments.weights:
-        commands[weights] = [arguments.bench, "--model", folder, "--weights", weights, "--new", str(TOKENS)] + common
+        commands[weights] = [arguments.bench, "--model", folder, "--weights", weights, "--new", str(TOKENS),
+                             "--picture", os.path.join(arguments.work, "picture.jpg")] + common
     results = {name: [] for name in commands}
     for _ in range(arguments.rounds):
         for name, command in commands.items():
@@ -105,15 +114,18 @@ def compare(arguments, folder, beams, batch):
     theirs = median(results["transformers"], "total_s")
     memory = results["transformers"][0]["peak_rss_gb"]
     print(f"| {beams} | {batch} | transformers {arguments.peer_dtype} | {theirs:.2f} | 1.00 | "
-          f"{median(results['transformers'], 'vision_s'):.2f} | | | | {memory:.1f} |", flush=True)
+          f"| {median(results['transformers'], 'vision_s'):.2f} | | | | {memory:.1f} |", flush=True)
     for weights in arguments.weights:
         ours = results[weights]
-        total, token = median(ours, "total_s"), median(ours, "token_s")
-        rate = ours[0]["token_bytes_gb"] / token
-        limit = statistics.median(result["machine_read_gb_s"] for result in ours)
+        total, vision, token = (median(ours, key) for key in ("total_s", "vision_s", "token_s"))
+        read = statistics.median(result["machine_read_gb_s"] for result in ours)
+        gflops = statistics.median(result["machine_gflops"] for result in ours)
         print(f"| {beams} | {batch} | blip2 {weights} | {total:.2f} | {theirs / total:.2f} | "
-              f"{median(ours, 'vision_s'):.2f} | {median(ours, 'qformer_s'):.2f} | {median(ours, 'prompt_s'):.2f} | "
-              f"{token * 1000:.0f} ms ({rate:.0f} of {limit:.0f} GB/s) | {ours[0]['peak_rss_gb']:.1f} |", flush=True)
+              f"{median(ours, 'picture_s') * 1000:.0f} | "
+              f"{vision:.2f} ({ours[0]['vision_gflop'] / vision:.0f} of {gflops:.0f} GFLOP/s) | "
+              f"{median(ours, 'qformer_s'):.2f} | {median(ours, 'prompt_s'):.2f} | "
+              f"{token * 1000:.0f} ({ours[0]['token_bytes_gb'] / token:.0f} of {read:.0f} GB/s) | "
+              f"{ours[0]['peak_rss_gb']:.1f} |", flush=True)
 
 
 def main():
@@ -126,7 +138,7 @@ def main():
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--weights", nargs="+", default=["float32", "stored", "int8"])
+    parser.add_argument("--weights", nargs="+", default=["float32", "stored", "int8", "int4"])
     parser.add_argument("--peer-dtype", default="float32")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -137,8 +149,9 @@ def main():
     if not os.path.exists(os.path.join(folder, "tokenizer_config.json")):
         make_folder(folder, arguments.language, "bfloat16")
         add_tokenizer(folder)
-    print("| beams | pictures | program | s | times as fast | vision s | Q-Former s | prompt s | a token | peak GB |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    make_picture(os.path.join(arguments.work, "picture.jpg"))
+    print("| beams | pictures | program | s | times as fast | picture ms | vision s | Q-Former s | prompt s | a token, ms | peak GB |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for batch in arguments.batch:
         for beams in arguments.beams:
             compare(arguments, folder, beams, batch)

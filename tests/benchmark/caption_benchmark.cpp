@@ -11,6 +11,8 @@
 
 #include "blip2/core/error.h"
 #include "blip2/generate/generate.h"
+#include "blip2/image/image.h"
+#include "blip2/image/transforms.h"
 #include "blip2/models/run_folder.h"
 
 namespace {
@@ -53,15 +55,22 @@ std::int64_t bytes_per_token(blip2::LanguageModel& model) {
   return bytes;
 }
 
+/** Multiplications and additions of the image encoder for one picture, in 1e9. */
+double vision_gflop(const blip2::VisionOptions& options) {
+  const auto width = static_cast<double>(options.hidden_size), inner = static_cast<double>(options.intermediate_size);
+  const auto side = static_cast<double>(options.image_size / options.patch_size), tokens = side * side + 1;
+  const double layer = 2 * tokens * (4 * width * width + 2 * width * inner) + 4 * tokens * tokens * width;
+  return layer * static_cast<double>(options.num_hidden_layers) / 1e9;
+}
+
 struct Arguments {
-  std::string model, weights = "float32";
+  std::string model, weights = "float32", picture;
   std::int64_t beams = 1, tokens = 20, batch = 1;
   int threads = 0, repeat = 3;
 };
 
 WeightFormat format_of(const std::string& name) {
-  if (name == "float32") return WeightFormat::kFloat32;
-  return name == "stored" ? WeightFormat::kAsStored : WeightFormat::kInt8;
+  return name == "float32" ? WeightFormat::kFloat32 : blip2::inference_format(name == "stored" ? "none" : name);
 }
 
 nlohmann::json one_run(blip2::GeneratorModel& loaded, const at::Tensor& pixels, const Arguments& arguments) {
@@ -69,6 +78,10 @@ nlohmann::json one_run(blip2::GeneratorModel& loaded, const at::Tensor& pixels, 
   const std::int64_t batch = pixels.size(0);
   at::Tensor image_tokens, image_prompt;
   nlohmann::json run;
+  if (!arguments.picture.empty()) {
+    run["picture_s"] =
+        seconds([&] { blip2::evaluation_transform(blip2::load_image(arguments.picture), loaded.transform); });
+  }
   run["vision_s"] = seconds([&] { image_tokens = model->vision_model->forward(pixels); });
   run["qformer_s"] = seconds([&] { image_prompt = model->project_image_tokens(image_tokens); });
   const at::Tensor start = torch::full({batch, 1}, model->language_model->special_ids().beginning, torch::kLong);
@@ -107,6 +120,7 @@ nlohmann::json measure(const Arguments& arguments) {
   result["weights_gb"] = static_cast<double>(bytes) / 1e9;
   result["peak_rss_gb"] = static_cast<double>(usage.ru_maxrss) * 1024 / 1e9;
   result["token_bytes_gb"] = static_cast<double>(bytes_per_token(*loaded.model->language_model)) / 1e9;
+  result["vision_gflop"] = vision_gflop(loaded.model->options().vision_config) * static_cast<double>(arguments.batch);
   result["machine_gflops"] = gflops();
   result["machine_read_gb_s"] = read_gb_per_second();
   return result;
@@ -118,8 +132,9 @@ int main(int argc, char** argv) {
   CLI::App app{"Times captioning part by part", "caption_benchmark"};
   Arguments arguments;
   app.add_option("--model", arguments.model, "Published BLIP-2 folder")->required();
-  app.add_option("--weights", arguments.weights, "float32, stored or int8")
-      ->check(CLI::IsMember({"float32", "stored", "int8"}));
+  app.add_option("--weights", arguments.weights, "float32, stored, int8 or int4")
+      ->check(CLI::IsMember({"float32", "stored", "int8", "int4"}));
+  app.add_option("--picture", arguments.picture, "A picture file to time the decoding and resizing of");
   app.add_option("--beams", arguments.beams);
   app.add_option("--new", arguments.tokens, "New tokens, at least 2")->check(CLI::Range(2, 1000));
   app.add_option("--batch", arguments.batch, "Pictures");
