@@ -41,10 +41,13 @@ def make_folder(folder, language, dtype):
 
 def add_tokenizer(folder):
     """Every id needs a text, whichever: the benchmark reads none."""
-    vocabulary = {chr(0x4E00 + i % 20000) + str(i // 20000): i for i in range(VOCABULARY)}
-    for name, token in (("<s>", 0), ("<pad>", 1), ("</s>", 2), ("<unk>", 3), ("<image>", IMAGE_TOKEN)):
-        vocabulary = {text: i for text, i in vocabulary.items() if i != token}
-        vocabulary[name] = token
+    texts = {i: chr(0x4E00 + i % 20000) + str(i // 20000) for i in range(VOCABULARY)}
+    texts.update({0: "<s>", 1: "<pad>", 2: "</s>", 3: "<unk>", IMAGE_TOKEN: "<image>"})
+    # A byte-level vocabulary has a character for every byte: itself where it is printable, else one from U+0100 on.
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    characters = printable + list(range(0x100, 0x100 + 256 - len(printable)))
+    texts.update({4 + i: chr(character) for i, character in enumerate(characters)})
+    vocabulary = {text: i for i, text in texts.items()}
     with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as file:
         json.dump(vocabulary, file, ensure_ascii=False)
     with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as file:

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "blip2/core/weight_memory.h"
 
@@ -12,8 +13,6 @@ namespace {
 
 // What the rows of x that are multiplied at once may take, in bytes, so that a core's cache keeps them.
 constexpr std::int64_t kRowBytes = 384 << 10;
-// Rows of a weight that are widened at once to be rounded.
-constexpr std::int64_t kRowsAtOnce = 32;
 // 255 * 127 * inputs, the largest sum of an int8 product, stays below 2^31.
 constexpr std::int64_t kMostInputs = 1 << 16;
 
@@ -21,47 +20,99 @@ std::int64_t grain(std::int64_t work_of_one) {
   return std::max<std::int64_t>(1, kLeastWork / std::max<std::int64_t>(1, work_of_one));
 }
 
+std::int64_t filled_up(std::int64_t count, std::int64_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+
+bool is_int4(const RoundedWeight& weight) {
+  return weight.values.scalar_type() == at::kShort;
+}
+
+std::uint16_t* bits(const at::Tensor& tensor) {
+  return static_cast<std::uint16_t*>(tensor.data_ptr());
+}
+
 /** Inputs as integers; LinearTask points into them. */
 struct RoundedInputs {
-  at::Tensor parts, part_sums, scale, group_sums;
+  at::Tensor rounded, scale;
+  at::Tensor parts, part_sums;  // of an int8 product
 };
 
-RoundedInputs round_inputs(const at::Tensor& x, std::int64_t in, bool with_group_sums) {
+RoundedInputs round_inputs(const at::Tensor& x, std::int64_t in, std::int64_t stride, bool halved) {
   const LinearKernels& kernels = linear_kernels();
-  const std::int64_t rows = x.size(0), count = x.size(1), groups = with_group_sums ? in / kInt4Group : 0;
-  RoundedInputs inputs{at::empty({2 * rows, in}, at::kChar), at::empty({rows, 2}, at::kInt),
-                       at::empty({rows}, at::kFloat), at::empty({rows, groups}, at::kFloat)};
+  const std::int64_t rows = x.size(0), count = x.size(1), halves = halved ? 2 * rows : 0;
+  RoundedInputs inputs{at::empty({rows, stride}, at::kShort), at::empty({rows}, at::kFloat),
+                       at::empty({halves, stride}, at::kChar), at::empty({halves}, at::kInt)};
+  auto* rounded = inputs.rounded.data_ptr<std::int16_t>();
   auto* parts = inputs.parts.data_ptr<std::int8_t>();
   auto* sums = inputs.part_sums.data_ptr<std::int32_t>();
   auto* scales = inputs.scale.data_ptr<float>();
-  auto* group_sums = inputs.group_sums.data_ptr<float>();
   const float* values = x.const_data_ptr<float>();
   at::parallel_for(0, rows, grain(count), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      scales[r] = kernels.quantize_row(values + r * count, count, in, parts + 2 * r * in, sums + 2 * r);
-      if (with_group_sums) kernels.sum_groups(parts + 2 * r * in, in, group_sums + r * groups);
+      scales[r] = kernels.round_row(values + r * count, count, in, rounded + r * stride);
+      if (halved) kernels.halve_row(rounded + r * stride, in, stride, parts + 2 * r * stride, sums + 2 * r);
     }
   });
   return inputs;
 }
 
+/** Where a piece of a row lies that is `piece` long, of outputs in blocks with rows of `length` such numbers. */
+std::int64_t place_in_blocks(std::int64_t output, std::int64_t begin, std::int64_t piece, std::int64_t length) {
+  const std::int64_t block = output / kOutputBlock, within = output % kOutputBlock;
+  return block * kOutputBlock * length + begin * kOutputBlock + within * piece;
+}
+
+/** A row into its block, in pieces. */
+template <typename Number>
+void scatter(const std::vector<Number>& row, std::int64_t output, std::int64_t piece, Number* blocks) {
+  const auto length = static_cast<std::int64_t>(row.size());
+  for (std::int64_t begin = 0; begin < length; begin += piece) {
+    std::copy_n(row.data() + begin, piece, blocks + place_in_blocks(output, begin, piece, length));
+  }
+}
+
+/** Rows [begin, end), a multiple of kOutputBlock on, of `rounded` from the weight; rows behind its last are zeros. */
+void round_blocks(const at::Tensor& weight, std::int64_t begin, std::int64_t end, const RoundedWeight& rounded) {
+  const LinearKernels& kernels = linear_kernels();
+  const std::int64_t out = weight.size(0), in = weight.size(1), padded = filled_up(in, kIntegerStep);
+  const at::Tensor wide = weight.slice(0, begin, std::min(end, out)).to(at::kFloat).contiguous();
+  const std::vector<float> nothing(static_cast<std::size_t>(in));
+  const auto count = [padded](std::int64_t share) { return static_cast<std::size_t>(padded / share); };
+  std::vector<std::int8_t> eights(count(1));
+  std::vector<std::uint16_t> fours(count(4)), scales(count(kInt4Group));
+  for (std::int64_t r = begin; r < end; ++r) {
+    const float* row = r < out ? wide.const_data_ptr<float>() + (r - begin) * in : nothing.data();
+    if (is_int4(rounded)) {
+      kernels.round_weights_int4(row, in, padded, fours.data(), scales.data());
+      scatter(fours, r, kInt4Group / 4, bits(rounded.values));
+      scatter(scales, r, 1, bits(rounded.scale));
+    } else {
+      const float scale = kernels.round_weights_int8(row, in, padded, eights.data());
+      scatter(eights, r, kIntegerStep, rounded.values.data_ptr<std::int8_t>());
+      if (r < out) rounded.scale.data_ptr<float>()[r] = scale;
+    }
+  }
+}
+
 }  // namespace
 
 void run_kernel(void (*kernel)(const LinearTask&), const LinearTask& task, std::int64_t out, std::int64_t row_bytes) {
-  // Whole tiles of every variant: six, five and four rows, and three pairs.
+  // Whole tiles of every variant: six, five, four, three and two rows.
   const std::int64_t most = std::max<std::int64_t>(12, kRowBytes / row_bytes);
-  const std::int64_t blocks = (task.rows + most - 1) / most;
-  const std::int64_t block = (task.rows + blocks - 1) / blocks;
-  at::parallel_for(0, out, grain(task.in * task.rows), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = 0; row < task.rows; row += block) {
+  const std::int64_t parts = (task.rows + most - 1) / most;
+  const std::int64_t part = (task.rows + parts - 1) / parts;
+  const std::int64_t blocks = (out + kOutputBlock - 1) / kOutputBlock;
+  at::parallel_for(0, blocks, grain(task.in * task.rows * kOutputBlock), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = 0; row < task.rows; row += part) {
       LinearTask share = task;
-      share.begin = begin;
-      share.end = end;
-      share.rows = std::min(block, task.rows - row);
+      share.begin = begin * kOutputBlock;
+      share.end = std::min(out, end * kOutputBlock);
+      share.rows = std::min(part, task.rows - row);
       if (share.x != nullptr) share.x += row * task.in;
-      if (share.parts != nullptr) share.parts += 2 * row * task.in;
+      if (share.parts != nullptr) share.parts += 2 * row * task.stride;
       if (share.part_sums != nullptr) share.part_sums += 2 * row;
-      if (share.group_sums != nullptr) share.group_sums += row * (task.in / kInt4Group);
+      if (share.inputs != nullptr) share.inputs += row * task.stride;
       if (share.x_scale != nullptr) share.x_scale += row;
       share.y += row * task.y_stride;
       kernel(share);
@@ -71,27 +122,18 @@ void run_kernel(void (*kernel)(const LinearTask&), const LinearTask& task, std::
 
 RoundedWeight round_weight(const at::Tensor& weight, IntegerWeights format) {
   TORCH_CHECK(weight.is_cpu(), "quantize: expected a weight on the CPU, found one on ", weight.device());
-  const LinearKernels& kernels = linear_kernels();
-  const std::int64_t out = weight.size(0), in = weight.size(1);
+  const std::int64_t out = filled_up(weight.size(0), kOutputBlock), in = filled_up(weight.size(1), kIntegerStep);
   TORCH_CHECK(in <= kMostInputs, "quantize: expected at most ", kMostInputs, " inputs, found ", in);
-  const std::int64_t padded = (in + kIntegerStep - 1) / kIntegerStep * kIntegerStep, groups = padded / kInt4Group;
   const bool int4 = format == IntegerWeights::kInt4;
-  RoundedWeight rounded{int4 ? empty_weight({out, padded / 2}, at::kByte) : empty_weight({out, padded}, at::kChar),
-                        int4 ? at::empty({out, groups}, at::kBFloat16) : at::empty({out}, at::kFloat)};
-  at::parallel_for(0, out, grain(in), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t next = begin; next < end; next += kRowsAtOnce) {
-      const at::Tensor wide = weight.narrow(0, next, std::min(kRowsAtOnce, end - next)).to(at::kFloat).contiguous();
-      for (std::int64_t r = 0; r < wide.size(0); ++r) {
-        const float* row = wide.const_data_ptr<float>() + r * in;
-        if (int4) {
-          kernels.round_row_int4(
-              row, in, padded, rounded.values.data_ptr<std::uint8_t>() + (next + r) * padded / 2,
-              reinterpret_cast<std::uint16_t*>(rounded.scale.data_ptr<at::BFloat16>()) + (next + r) * groups);
-        } else {
-          rounded.scale.data_ptr<float>()[next + r] =
-              kernels.round_row_int8(row, in, padded, rounded.values.data_ptr<std::int8_t>() + (next + r) * padded);
-        }
-      }
+  const RoundedWeight rounded{int4 ? empty_weight({out, in / 4}, at::kShort) : empty_weight({out, in}, at::kChar),
+                              int4 ? at::empty({out, in / kInt4Group}, at::kBFloat16).narrow(0, 0, weight.size(0))
+                                   : at::empty({weight.size(0)}, at::kFloat)};
+  // A few blocks at once, so that the float32 copy of their rows is small.
+  constexpr std::int64_t kBlocks = 8, kRows = kBlocks * kOutputBlock;
+  const std::int64_t shares = (out + kRows - 1) / kRows;
+  at::parallel_for(0, shares, grain(in * kRows), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      round_blocks(weight, i * kRows, std::min(out, (i + 1) * kRows), rounded);
     }
   });
   return rounded;
@@ -99,24 +141,25 @@ RoundedWeight round_weight(const at::Tensor& weight, IntegerWeights format) {
 
 at::Tensor integer_product(const at::Tensor& x, const RoundedWeight& weight, const at::Tensor& bias) {
   const LinearKernels& kernels = linear_kernels();
-  const bool int4 = weight.values.scalar_type() == at::kByte;
-  const std::int64_t out = weight.values.size(0);
+  const bool int4 = is_int4(weight);
+  const std::int64_t out = weight.scale.size(0);
   LinearTask task;
-  task.in = weight.values.size(1) * (int4 ? 2 : 1);
-  const RoundedInputs inputs = round_inputs(x, task.in, int4);
+  task.in = weight.values.size(1) * (int4 ? 4 : 1);
+  task.stride = task.in + kIntegerStep;
+  const RoundedInputs inputs = round_inputs(x, task.in, task.stride, /*halved=*/!int4);
   at::Tensor y = at::empty({x.size(0), out}, x.options());
   task.weight = weight.values.const_data_ptr();
+  task.x_scale = inputs.scale.const_data_ptr<float>();
   if (int4) {
-    task.group_scale = reinterpret_cast<const std::uint16_t*>(weight.scale.const_data_ptr<at::BFloat16>());
-    task.group_sums = inputs.group_sums.const_data_ptr<float>();
+    task.group_scale = bits(weight.scale);
+    task.inputs = inputs.rounded.const_data_ptr<std::int16_t>();
   } else {
     task.weight_scale = weight.scale.const_data_ptr<float>();
+    task.parts = inputs.parts.const_data_ptr<std::int8_t>();
+    task.part_sums = inputs.part_sums.const_data_ptr<std::int32_t>();
   }
   task.bias = data_or_null(bias);
   task.rows = x.size(0);
-  task.parts = inputs.parts.const_data_ptr<std::int8_t>();
-  task.part_sums = inputs.part_sums.const_data_ptr<std::int32_t>();
-  task.x_scale = inputs.scale.const_data_ptr<float>();
   task.y = y.data_ptr<float>();
   task.y_stride = out;
   run_kernel(int4 ? kernels.from_int4 : kernels.from_int8, task, out, task.in * 2);

@@ -9,9 +9,12 @@
 
 namespace blip2 {
 
-/** A weight in `bits` as the kernels read it, its rows filled up to a multiple of kIntegerStep. */
+/**
+ * A weight as the kernels read it: inputs filled up to a multiple of kIntegerStep, outputs of kOutputBlock. The scale
+ * is filled up likewise but shows the true number of outputs.
+ */
 struct RoundedWeight {
-  at::Tensor values;  // int8 [out, in], or uint8 [out, in / 2] of two int4 each
+  at::Tensor values;  // int8 [out, in], or int16 [out, in / 4] of four int4 each
   at::Tensor scale;   // float32 [out], or bfloat16 [out, in / kInt4Group]
 };
 

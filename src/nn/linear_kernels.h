@@ -9,24 +9,32 @@ namespace blip2 {
 
 /** Integer weights have rows of a multiple of this length, filled up with zeros. */
 constexpr std::int64_t kIntegerStep = 64;
+/**
+ * Integer weights lie in blocks of so many outputs, the last filled up: first kIntegerStep inputs of each, then the
+ * next inputs of each. A block is read from one end to the other, which memory does best. Scales of int4 lie likewise.
+ */
+constexpr std::int64_t kOutputBlock = 4;
 /** So many int4 weights share a scale. */
-constexpr std::int64_t kInt4Group = 32;
+constexpr std::int64_t kInt4Group = kIntegerStep;
 
 /**
- * What one call works on: weight rows [begin, end) of [out, in], against `rows` rows of x. Every output is summed in an
- * order that depends on `in` alone, so that a row's result is the same in every batch and for every number of threads.
+ * What one call works on: outputs [begin, end), of a multiple of kOutputBlock on, against `rows` rows of x. Every
+ * output is summed in an order that depends on `in` alone, so that a row's result is the same in every batch and for
+ * every number of threads.
  */
 struct LinearTask {
-  const void* weight = nullptr;                // row-major; the type is the kernel's
-  const float* weight_scale = nullptr;         // int8 only: [out]
-  const std::uint16_t* group_scale = nullptr;  // int4 only: bfloat16 [out, in / kInt4Group]
-  const float* bias = nullptr;                 // [out] or null
+  const void* weight = nullptr;         // [out, in]: row-major, or integers in blocks
+  const float* weight_scale = nullptr;  // int8 only: [out]
+  const std::uint16_t* group_scale =
+      nullptr;                  // int4 only: bfloat16 [out / kOutputBlock, in / kInt4Group, kOutputBlock]
+  const float* bias = nullptr;  // [out] or null
   std::int64_t in = 0, begin = 0, end = 0, rows = 0;
   const float* x = nullptr;                 // float kernels: [rows, in]
-  const std::int8_t* parts = nullptr;       // integer kernels: [2 rows, in], from quantize_row as are the next two
-  const std::int32_t* part_sums = nullptr;  // [2 rows]
-  const float* group_sums = nullptr;        // int4 only: [rows, in / kInt4Group], from sum_groups
-  const float* x_scale = nullptr;           // [rows]
+  const std::int8_t* parts = nullptr;       // int8: [2 rows, stride], from halve_row
+  const std::int32_t* part_sums = nullptr;  // int8: [2 rows], from halve_row
+  const std::int16_t* inputs = nullptr;     // int4: [rows, stride], from round_row
+  std::int64_t stride = 0;                  // of both: no power of two, so that a cache holds several rows' beginnings
+  const float* x_scale = nullptr;           // both integers: [rows]
   float* y = nullptr;                       // [rows, y_stride]
   std::int64_t y_stride = 0;
 };
@@ -36,20 +44,23 @@ struct LinearKernels {
   void (*from_bfloat16)(const LinearTask&);
   void (*from_half)(const LinearTask&);
   void (*from_int8)(const LinearTask&);  // of both integers, `in` is a multiple of kIntegerStep
-  void (*from_int4)(const LinearTask&);  // weights as round_row_int4 leaves them
+  void (*from_int4)(const LinearTask&);
   /**
-   * x [count] as scale * (128 * high + low) with |high|, |low| <= 127: 15 bits, so that only the weights' rounding
-   * counts. Writes high [in], filled up with zeros, low [in] behind it and the sums of both; returns the scale.
+   * x [count] in 15 bits and a sign, so that only the weights' rounding counts; zeros up to `in`. Returns the scale, by
+   * which the largest magnitude is 127 * 128 + 127.
    */
-  float (*quantize_row)(const float* x, std::int64_t count, std::int64_t in, std::int8_t* parts,
-                        std::int32_t* part_sums);
+  float (*round_row)(const float* x, std::int64_t count, std::int64_t in, std::int16_t* rounded);
+  /** Such a row as 128 * high + low with |high|, |low| <= 127: high, low `stride` behind it, and the sums of both. */
+  void (*halve_row)(const std::int16_t* rounded, std::int64_t in, std::int64_t stride, std::int8_t* parts,
+                    std::int32_t* part_sums);
   /** The nearest int8 multiples of the returned scale, by which the largest value is 127; zeros up to `in`. */
-  float (*round_row_int8)(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded);
-  /** The nearest multiples, -8 to 7, of a scale that suits each group; two weights a byte, zeros up to `in`. */
-  void (*round_row_int4)(const float* row, std::int64_t count, std::int64_t in, std::uint8_t* packed,
-                         std::uint16_t* scales);
-  /** The sums 128 * high + low of every group of a row that quantize_row has made. */
-  void (*sum_groups)(const std::int8_t* parts, std::int64_t in, float* sums);
+  float (*round_weights_int8)(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded);
+  /**
+   * The nearest multiples, -8 to 7, of a scale that suits each group; zeros up to `in`. A group is 16 numbers of 16
+   * bits, of which number i holds weights i, 16 + i, 32 + i and 48 + i from its lowest bits up.
+   */
+  void (*round_weights_int4)(const float* row, std::int64_t count, std::int64_t in, std::uint16_t* packed,
+                             std::uint16_t* scales);
   /** Rows of x up to which from_float beats LibTorch's own product. */
   std::int64_t most_float_rows;
   const char* name;

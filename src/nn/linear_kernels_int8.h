@@ -10,7 +10,7 @@
 namespace blip2::BLIP2_KERNELS {
 namespace {
 
-// Integers. A pair of int8 parts stands for each x; both are multiplied exactly and summed in int32, where 2^16 inputs
+// A pair of int8 parts stands for each x; both are multiplied exactly and summed in int32, where 2^16 inputs
 // have room (255 * 127 * 65536 < 2^31).
 #if defined(__AVX512VNNI__)
 constexpr int kStep = 64, kIntOut = 4, kIntRows = 3;
@@ -65,54 +65,55 @@ inline std::int32_t sum(Sums sums) {
 }
 #endif
 
-template <int kOut, int kRows>
-inline void int8_tile(const LinearTask& task, std::int64_t out, std::int64_t row) {
-  const std::int8_t* weight = static_cast<const std::int8_t*>(task.weight) + out * task.in;
-  const std::int8_t* parts = task.parts + 2 * row * task.in;
-  Sums sums[kOut][2 * kRows] = {};
-  for (std::int64_t k = 0; k < task.in; k += kStep) {
-    decltype(load_weights(weight)) w[kOut];
-    BLIP2_UNROLL
-    for (int o = 0; o < kOut; ++o) {
-      w[o] = load_weights(weight + o * task.in + k);
-      __builtin_prefetch(weight + (o + kOut) * task.in + k, 0, 2);
-    }
-    BLIP2_UNROLL
-    for (int r = 0; r < 2 * kRows; ++r) {
-      const auto part = load_parts(parts + r * task.in + k);
+/** kIntOut outputs of a block, from `first` on, by kRows rows of x from `row` on. */
+template <int kRows>
+inline void int8_tile(const LinearTask& task, std::int64_t out, std::int64_t first, std::int64_t row) {
+  const std::int8_t* weight = static_cast<const std::int8_t*>(task.weight) + out * task.in + first * kIntegerStep;
+  const std::int8_t* parts = task.parts + 2 * row * task.stride;
+  const Ahead ahead(task, kIntRows, kOutputBlock * task.in);
+  Sums sums[kIntOut][2 * kRows] = {};
+  for (std::int64_t step = 0; step < task.in; step += kIntegerStep) {
+    for (std::int64_t k = 0; k < kIntegerStep; k += kStep) {
+      decltype(load_weights(weight)) w[kIntOut];
       BLIP2_UNROLL
-      for (int o = 0; o < kOut; ++o) sums[o][r] = multiply_add(sums[o][r], w[o], part);
+      for (int o = 0; o < kIntOut; ++o) {
+        const std::int8_t* from = weight + step * kOutputBlock + o * kIntegerStep + k;
+        w[o] = load_weights(from);
+        if (k == 0) ahead.fetch(from);
+      }
+      BLIP2_UNROLL
+      for (int r = 0; r < 2 * kRows; ++r) {
+        const auto part = load_parts(parts + r * task.stride + step + k);
+        BLIP2_UNROLL
+        for (int o = 0; o < kIntOut; ++o) sums[o][r] = multiply_add(sums[o][r], w[o], part);
+      }
     }
   }
   BLIP2_UNROLL
-  for (int o = 0; o < kOut; ++o) {
-    const float bias = task.bias != nullptr ? task.bias[out + o] : 0.0F;
+  for (int o = 0; o < kIntOut; ++o) {
+    const std::int64_t output = out + first + o;
+    if (output >= task.end) continue;
+    const float bias = task.bias != nullptr ? task.bias[output] : 0.0F;
     BLIP2_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const std::int32_t* part_sums = task.part_sums + 2 * (row + r);
       const std::int32_t high = sum(sums[o][2 * r]) - kSurplus * part_sums[0];
       const std::int32_t low = sum(sums[o][2 * r + 1]) - kSurplus * part_sums[1];
       const float product = static_cast<float>(high) * 128.0F + static_cast<float>(low);
-      task.y[(row + r) * task.y_stride + out + o] =
-          product * (task.weight_scale[out + o] * task.x_scale[row + r]) + bias;
+      task.y[(row + r) * task.y_stride + output] = product * (task.weight_scale[output] * task.x_scale[row + r]) + bias;
     }
   }
 }
 
-template <int kOut>
+template <int kRows>
 struct Int8Tile {
-  template <int kRows>
-  struct Of {
-    static void run(const LinearTask& task, std::int64_t out, std::int64_t row) {
-      int8_tile<kOut, kRows>(task, out, row);
-    }
-  };
+  static void run(const LinearTask& task, std::int64_t out, std::int64_t row) {
+    for (std::int64_t first = 0; first < kOutputBlock; first += kIntOut) int8_tile<kRows>(task, out, first, row);
+  }
 };
 
 void int8_product(const LinearTask& task) {
-  std::int64_t out = task.begin;
-  for (; out + kIntOut <= task.end; out += kIntOut) over_rows<Int8Tile<kIntOut>::Of, kIntRows>(task, out);
-  for (; out < task.end; ++out) over_rows<Int8Tile<1>::Of, kIntRows>(task, out);
+  for (std::int64_t out = task.begin; out < task.end; out += kOutputBlock) over_rows<Int8Tile, kIntRows>(task, out);
 }
 
 }  // namespace

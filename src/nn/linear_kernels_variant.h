@@ -10,9 +10,16 @@
 namespace blip2::BLIP2_KERNELS {
 
 extern const LinearKernels kernels;
-const LinearKernels kernels = {
-    float_product<float>, float_product<BFloat16>, float_product<Half>, int8_product, int4_product,
-    quantize_row,         round_row_int8,          round_row_int4,      sum_groups,   BLIP2_MOST_ROWS,
-    BLIP2_KERNELS_NAME};
+const LinearKernels kernels = {float_product<float>,
+                               float_product<BFloat16>,
+                               float_product<Half>,
+                               int8_product,
+                               int4_product,
+                               round_row,
+                               halve_row,
+                               round_weights_int8,
+                               round_weights_int4,
+                               BLIP2_MOST_ROWS,
+                               BLIP2_KERNELS_NAME};
 
 }  // namespace blip2::BLIP2_KERNELS

@@ -36,7 +36,7 @@ inline std::int32_t nearest(float value) {
   return bits - 0x4B400000;
 }
 
-float round_row_int8(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded) {
+float round_weights_int8(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded) {
   const float largest = largest_magnitude(row, count);
   const float inverse = inverse_scale(largest, 127.0F);
   for (std::int64_t i = 0; i < count; ++i)
@@ -45,29 +45,32 @@ float round_row_int8(const float* row, std::int64_t count, std::int64_t in, std:
   return largest / 127.0F;
 }
 
-float quantize_row(const float* x, std::int64_t count, std::int64_t in, std::int8_t* parts, std::int32_t* part_sums) {
+float round_row(const float* x, std::int64_t count, std::int64_t in, std::int16_t* rounded) {
   constexpr float kLargest = 127 * 128 + 127;
   const float largest = largest_magnitude(x, count);
   const float inverse = inverse_scale(largest, kLargest);
-  std::int32_t high_sum = 0, low_sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    // A NaN times 0 is no integer: it must not leave the bytes. The scale says that the row is none.
-    const std::int32_t value = inverse == 0 ? 0 : nearest(x[i] * inverse);
-    const std::int32_t high = (value + (value < 0 ? 127 : 0)) >> 7;
-    const std::int32_t low = value - high * 128;
-    parts[i] = static_cast<std::int8_t>(high);
-    parts[in + i] = static_cast<std::int8_t>(low);
-    high_sum += high;
-    low_sum += low;
-  }
-  for (std::int64_t i = count; i < in; ++i) parts[i] = parts[in + i] = 0;
-  part_sums[0] = high_sum;
-  part_sums[1] = low_sum;
+  // A NaN times 0 is no integer: it must not leave the bytes. The scale says that the row is none.
+  for (std::int64_t i = 0; i < count; ++i)
+    rounded[i] = inverse == 0 ? 0 : static_cast<std::int16_t>(nearest(x[i] * inverse));
+  for (std::int64_t i = count; i < in; ++i) rounded[i] = 0;
   return largest / kLargest;
 }
 
-/** 64 weights, in two groups: byte i holds weight i in its low half and weight 32 + i in its high half, each plus 8. */
-constexpr std::int32_t kHalfZero = 8;
+void halve_row(const std::int16_t* rounded, std::int64_t in, std::int64_t stride, std::int8_t* parts,
+               std::int32_t* part_sums) {
+  std::int32_t high_sum = 0, low_sum = 0;
+  for (std::int64_t i = 0; i < in; ++i) {
+    const std::int32_t value = rounded[i];
+    const std::int32_t high = (value + (value < 0 ? 127 : 0)) >> 7;
+    const std::int32_t low = value - high * 128;
+    parts[i] = static_cast<std::int8_t>(high);
+    parts[stride + i] = static_cast<std::int8_t>(low);
+    high_sum += high;
+    low_sum += low;
+  }
+  part_sums[0] = high_sum;
+  part_sums[1] = low_sum;
+}
 
 /** bfloat16 to the nearest, ties to even. */
 inline std::uint16_t to_bfloat16(float value) {
@@ -84,9 +87,8 @@ inline float from_bfloat16(std::uint16_t value) {
   return result;
 }
 
-inline std::int32_t nearest_half_byte(float value) {
-  const std::int32_t whole = nearest(value < -8.0F ? -8.0F : value > 7.0F ? 7.0F : value);
-  return whole + kHalfZero;
+inline std::int32_t nearest_int4(float value) {
+  return nearest(value < -8.0F ? -8.0F : value > 7.0F ? 7.0F : value);
 }
 
 /**
@@ -104,39 +106,29 @@ inline std::uint16_t group_scale(const float* group, std::int64_t count) {
   if (largest == 0 || inverse - inverse != 0) return 0;
   float product = 0, square = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto rounded = static_cast<float>(nearest_half_byte(group[i] * inverse) - kHalfZero);
+    const auto rounded = static_cast<float>(nearest_int4(group[i] * inverse));
     product += group[i] * rounded;
     square += rounded * rounded;
   }
   return to_bfloat16(product / square);
 }
 
-void round_row_int4(const float* row, std::int64_t count, std::int64_t in, std::uint8_t* packed,
-                    std::uint16_t* scales) {
-  for (std::int64_t i = 0; i < in / 2; ++i) packed[i] = kHalfZero | kHalfZero << 4;
+void round_weights_int4(const float* row, std::int64_t count, std::int64_t in, std::uint16_t* packed,
+                        std::uint16_t* scales) {
   for (std::int64_t g = 0; g < in / kInt4Group; ++g) {
     const std::int64_t begin = g * kInt4Group, left = count - begin;
     const std::int64_t size = left < 0 ? 0 : left < kInt4Group ? left : kInt4Group;
     scales[g] = group_scale(row + begin, size);
     const float scale = from_bfloat16(scales[g]), inverse = 1.0F / scale;
-    if (scale == 0 || inverse - inverse != 0) continue;
-    std::uint8_t* bytes = packed + g / 2 * kInt4Group;
-    const int shift = g % 2 == 0 ? 0 : 4;
-    for (std::int64_t i = 0; i < size; ++i) {
-      const auto half = static_cast<std::uint32_t>(nearest_half_byte(row[begin + i] * inverse));
-      bytes[i] = static_cast<std::uint8_t>((bytes[i] & (0xF0U >> shift)) | half << shift);
+    const bool is_usable = scale != 0 && inverse - inverse == 0;
+    for (std::int64_t i = 0; i < kInt4Group / 4; ++i) {
+      std::uint32_t four = 0;
+      for (std::int64_t j = 0; is_usable && j < 4 && 16 * j + i < size; ++j) {
+        const auto rounded = static_cast<std::uint32_t>(nearest_int4(row[begin + 16 * j + i] * inverse));
+        four |= (rounded & 15U) << (4 * j);
+      }
+      packed[g * (kInt4Group / 4) + i] = static_cast<std::uint16_t>(four);
     }
-  }
-}
-
-void sum_groups(const std::int8_t* parts, std::int64_t in, float* sums) {
-  for (std::int64_t g = 0; g < in / kInt4Group; ++g) {
-    std::int32_t high = 0, low = 0;
-    for (std::int64_t i = g * kInt4Group; i < (g + 1) * kInt4Group; ++i) {
-      high += parts[i];
-      low += parts[in + i];
-    }
-    sums[g] = static_cast<float>(high * 128 + low);
   }
 }
 

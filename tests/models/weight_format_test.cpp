@@ -71,8 +71,8 @@ TEST(WeightFormat, RoundedModelsAreNearAndInt4IsFurther) {
   EXPECT_LT(of_int4, 0.1 * largest(wide));
   // The head and the tables stay as stored; the image encoder never goes below int8.
   EXPECT_EQ(matrices_by_dtype(int4.model->language_model->module()).count(at::kChar), 0U);
-  EXPECT_GT(matrices_by_dtype(int4.model->language_model->module()).at(at::kByte), 4);
-  EXPECT_EQ(matrices_by_dtype(*int4.model->vision_model).count(at::kByte), 0U);
+  EXPECT_GT(matrices_by_dtype(int4.model->language_model->module()).at(at::kShort), 4);
+  EXPECT_EQ(matrices_by_dtype(*int4.model->vision_model).count(at::kShort), 0U);
   EXPECT_GT(matrices_by_dtype(*int4.model->vision_model).at(at::kChar), 4);
 }
 

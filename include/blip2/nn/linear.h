@@ -22,7 +22,7 @@ at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at:
 /** What a weight is rounded to. */
 enum class IntegerWeights {
   kInt8,  // one scale per output
-  kInt4   // one scale per 32 inputs of an output
+  kInt4   // one scale per 64 inputs of an output
 };
 
 class LinearImpl : public torch::nn::Module {
@@ -36,8 +36,9 @@ class LinearImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x) const;
 
   /**
-   * Rounds the weight for inference on the CPU; it takes no gradient from now on. `weight` becomes int8 [out, in filled
-   * up to a multiple of 64], or uint8 [out, half of that] of two int4 each. The inputs of the product keep 15 bits.
+   * Rounds the weight for inference on the CPU; it takes no gradient from now on. `weight` becomes int8 [out, in], or
+   * int16 [out, in / 4] of four int4 each, filled up and in the order of the product's loops. The inputs of the product
+   * keep 15 bits.
    */
   void quantize(IntegerWeights format = IntegerWeights::kInt8);
   bool is_quantized() const { return scale_.defined(); }
@@ -47,7 +48,7 @@ class LinearImpl : public torch::nn::Module {
 
  private:
   std::int64_t in_;
-  at::Tensor scale_;  // of a quantized weight: float32 [out], or bfloat16 [out, inputs / 32]
+  at::Tensor scale_;  // of a quantized weight: float32 [out], or bfloat16 [out, inputs / 64]
 };
 TORCH_MODULE(Linear);
 
