@@ -16,6 +16,7 @@ struct Arguments {
   std::string model, prompt, answers, quantize = "none";
   std::vector<std::string> pictures, options;
   std::size_t batch_size = 8;
+  blip2::LoraFolders lora;
   bool json = false, mean = false;
   blip2::GenerationOptions generation;
 };
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
   std::int64_t max_new_tokens = 30;
   app.add_option("--model", arguments.model, "Run folder of train_stage2, or a published BLIP-2 folder")->required();
   blip2::add_quantize_option(app, arguments.quantize);
+  blip2::add_lora_option(app, arguments.lora);
   app.add_option("pictures", arguments.pictures, "Picture files")->required();
   blip2::add_batch_size_option(app, arguments.batch_size);
   app.add_option("--prompt", arguments.prompt, "Text in front of the answer");
@@ -113,7 +115,7 @@ int main(int argc, char** argv) {
     const blip2::GenerationOptions options = generation_options(arguments);
     const blip2::WeightFormat format = blip2::inference_format(arguments.quantize);
     const auto answers = arguments.answers.empty() ? std::vector<std::string>() : read_lines(arguments.answers);
-    blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model, format);
+    blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model, format, arguments.lora);
     const auto by = arguments.mean ? blip2::RankBy::kMean : blip2::RankBy::kSum;
     return blip2::for_each_batch(
         "caption", arguments.pictures, generator.transform, arguments.batch_size,

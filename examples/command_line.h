@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "blip2/models/lora_adapter.h"
+
 namespace blip2 {
 
 /** Reads the arguments. Gives the exit code where the program is to end: 0 after --help, 2 after a mistake. */
@@ -27,6 +29,12 @@ inline void add_quantize_option(CLI::App& app, std::string& quantize) {
                  "none: weights as the files hold them; int8: rounded, smaller and faster; int4: the language model "
                  "smaller still, rounded more")
       ->capture_default_str();
+}
+
+/** `--lora FOLDER`, any number of times. */
+inline CLI::Option* add_lora_option(CLI::App& app, LoraFolders& folders) {
+  return app.add_option("--lora", folders, "PEFT adapter to merge into the weights; may be given several times")
+      ->allow_extra_args(false);
 }
 
 }  // namespace blip2

@@ -18,6 +18,7 @@ struct Arguments {
   std::string model, output, quantize = "none";
   std::vector<std::string> pictures, texts;
   std::size_t batch_size = 8;
+  blip2::LoraFolders lora;
 };
 
 /** What is written: the rows of all batches, and the names of the pictures that they belong to. */
@@ -33,7 +34,7 @@ struct Features {
 
 void add_pairs_features(const Arguments& arguments, Features& features) {
   const blip2::RepresentationModel loaded =
-      blip2::load_representation_model(arguments.model, blip2::inference_format(arguments.quantize));
+      blip2::load_representation_model(arguments.model, blip2::inference_format(arguments.quantize), arguments.lora);
   auto& model = *loaded.model.ptr();
   features.exit_code = blip2::for_each_batch("features", arguments.pictures, loaded.transform, arguments.batch_size,
                                              [&](const blip2::PictureBatch& batch) {
@@ -54,7 +55,7 @@ void add_soft_prompt(const Arguments& arguments, Features& features) {
     throw blip2::UserError("--text needs a stage-1 or retrieval model, '" + arguments.model + "' generates text");
   }
   const blip2::GeneratorModel loaded =
-      blip2::load_generator_model(arguments.model, blip2::inference_format(arguments.quantize));
+      blip2::load_generator_model(arguments.model, blip2::inference_format(arguments.quantize), arguments.lora);
   features.exit_code = blip2::for_each_batch(
       "features", arguments.pictures, loaded.transform, arguments.batch_size, [&](const blip2::PictureBatch& batch) {
         features.rows["projected_tokens"].push_back(loaded.model.ptr()->project_image(batch.pixels));
@@ -85,6 +86,7 @@ int main(int argc, char** argv) {
                  "text_embeds [T, E], or projected_tokens [B, Q, W]")
       ->required();
   blip2::add_quantize_option(app, arguments.quantize);
+  blip2::add_lora_option(app, arguments.lora);
   blip2::add_batch_size_option(app, arguments.batch_size);
   app.add_option("--text", arguments.texts, "A text; may be given several times")->allow_extra_args(false);
   app.add_option("pictures", arguments.pictures, "Picture files")->required();

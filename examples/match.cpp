@@ -17,6 +17,7 @@ struct Arguments {
   std::string model, quantize = "none";
   std::vector<std::string> pictures, texts;
   std::size_t batch_size = 8;
+  blip2::LoraFolders lora;
   bool json = false;
 };
 
@@ -56,6 +57,7 @@ int main(int argc, char** argv) {
   Arguments arguments;
   app.add_option("--model", arguments.model, "Run folder of train_stage1, or a published retrieval folder")->required();
   blip2::add_quantize_option(app, arguments.quantize);
+  blip2::add_lora_option(app, arguments.lora);
   blip2::add_batch_size_option(app, arguments.batch_size);
   // One each: a list would take the pictures behind it for texts.
   app.add_option("--text", arguments.texts, "A text; may be given several times")->allow_extra_args(false)->required();
@@ -65,7 +67,7 @@ int main(int argc, char** argv) {
   return blip2::run_program("match", [&] {
     torch::NoGradGuard no_grad;
     blip2::RepresentationModel loaded =
-        blip2::load_representation_model(arguments.model, blip2::inference_format(arguments.quantize));
+        blip2::load_representation_model(arguments.model, blip2::inference_format(arguments.quantize), arguments.lora);
     auto& model = *loaded.model;
     blip2::BatchOptions cut;
     cut.max_length = model.options().qformer_config.max_position_embeddings;

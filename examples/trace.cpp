@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   auto* own = app.add_option("--model", model, "Published folder or run folder")->excludes(positional);
   app.add_option("--inputs", inputs, "Tensors pixel_values, input_ids, attention_mask, labels")->needs(own);
   app.add_option("--output", output, "Folder (of a case) or file to write")->required();
+  blip2::add_lora_option(app, options.lora)->needs(own);
   app.add_flag("--gradients", options.gradients, "Gradients of every parameter besides")->needs(own);
   app.add_flag("--double", options.double_precision, "Compute in float64");
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;

@@ -9,6 +9,7 @@
 #include "blip2/text/load_tokenizer.h"
 #include "core/in_quotes.h"
 #include "models/language_tensors.h"
+#include "models/lora_merging.h"
 #include "models/weight_format_loading.h"
 
 namespace blip2 {
@@ -70,7 +71,7 @@ bool is_retrieval_model(const fs::path& folder) {
   return architectures.is_array() && !architectures.empty() && architectures[0] == "Blip2ForImageTextRetrieval";
 }
 
-GeneratorModel load_published_generator(const fs::path& folder, WeightFormat format) {
+GeneratorModel load_published_generator(const fs::path& folder, WeightFormat format, const LoraFolders& lora) {
   PublishedFolder published = read_published(folder);
   check_architecture(published.config, folder, "Blip2ForConditionalGeneration", "generating text");
   const ModelTensors tensors(folder);
@@ -83,6 +84,9 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   load.ignore.insert(load.ignore.end(), language.copies.begin(), language.copies.end());
   load.stored_as = language.stored_as;
   keep_matrices(*result.model, {{"vision_model.", image_encoder_format(format)}, {"language_model.", format}}, load);
+  LoraMerging adapters(LoraMerging::with_own(folder, lora));
+  adapters.bind(*result.model);
+  adapters.attach(load);
   load_parameters(*result.model, tensors, load);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
@@ -91,7 +95,7 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   return result;
 }
 
-RepresentationModel load_published_retrieval(const fs::path& folder, WeightFormat format) {
+RepresentationModel load_published_retrieval(const fs::path& folder, WeightFormat format, const LoraFolders& lora) {
   PublishedFolder published = read_published(folder);
   check_architecture(published.config, folder, "Blip2ForImageTextRetrieval", "matching texts with pictures");
   RepresentationModel result;
@@ -103,6 +107,9 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   load.source = folder.string();
   load.ignore.insert(load.ignore.end(), {"itg_head.", "temperature"});
   keep_matrices(*result.model, {{"vision_model.", image_encoder_format(format)}}, load);
+  LoraMerging adapters(LoraMerging::with_own(folder, lora));
+  adapters.bind(*result.model);
+  adapters.attach(load);
   load_parameters(*result.model, ModelTensors(folder), load);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);

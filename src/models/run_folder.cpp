@@ -13,6 +13,7 @@
 #include "blip2/models/published_folder.h"
 #include "blip2/text/load_tokenizer.h"
 #include "models/language_tensors.h"
+#include "models/lora_merging.h"
 #include "models/weight_format_loading.h"
 
 namespace blip2 {
@@ -125,17 +126,27 @@ Stage1Source open_stage1(const std::filesystem::path& folder) {
   return source;
 }
 
-/** Reads `module`, a model of stage 1 or 2 around `tower`; what stage 2 has besides is in `ignore`. */
+void fill_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format,
+                LoraMerging& adapters);
+
+/**
+ * Reads `module`, a model of stage 1 or 2 around `tower`; what stage 2 has besides is in `ignore`. Of the adapters only
+ * what they add to the tower is merged: the rest may be overwritten by what a later run learnt.
+ */
 void fill_from_stage1(torch::nn::Module& module, VisionEncoderImpl& tower, const Stage1Source& source,
-                      WeightFormat format, std::vector<std::string> ignore) {
+                      WeightFormat format, LoraMerging& adapters, std::vector<std::string> ignore) {
   const bool is_whole = ignore.empty();
   if (source.tower) {
-    load_vision_tower(tower, *source.tower, format);
+    fill_tower(tower, *source.tower, format, adapters);
     ignore.insert(ignore.end(), kTowerParts.begin(), kTowerParts.end());
   }
   LoadOptions load = from(source.weights, std::move(ignore));
   load.strict = is_whole;  // stage 1's text side and heads have no place in stage 2
   keep_matrices(module, {{"vision_model.", image_encoder_format(format)}}, load);
+  adapters.attach(load, "", "vision_model.");
+  LoraMerging own(LoraMerging::with_own(source.weights));
+  own.bind(module);
+  own.attach(load);
   const LoadReport report = load_parameters(module, ModelTensors(source.weights), load);
   if (!report.missing.empty()) {
     throw UserError("'" + source.weights.string() + "' lacks '" + report.missing.front() + "', which stage 2 needs");
@@ -164,10 +175,16 @@ LanguageSource open_language_model(const std::filesystem::path& folder) {
   return {std::move(tensors), options, std::move(stored), std::move(tokenizer)};
 }
 
-void fill_language_model(LanguageModel& model, const LanguageSource& source, WeightFormat format) {
+/** `adapters` call the language model `language_model.`, the one beside its weights does not. */
+void fill_language_model(LanguageModel& model, const LanguageSource& source, WeightFormat format,
+                         LoraMerging& adapters) {
   LoadOptions load = from(source.tensors.folder(), source.stored.copies);
   load.stored_as = source.stored.stored_as;
   keep_matrices(model.module(), {{"", format}}, load);
+  adapters.attach(load, "language_model.");
+  LoraMerging own(LoraMerging::with_own(source.tensors.folder()));
+  own.bind(model.module());
+  own.attach(load);
   load_parameters(model.module(), source.tensors, load);
 }
 
@@ -196,6 +213,15 @@ ModelOrigin describe_origin(const std::filesystem::path& folder) {
     fingerprint.add(tensor.sizes().data(), tensor.sizes().size() * sizeof(std::int64_t));
     fingerprint.add(tensor.data_ptr(), std::min<std::size_t>(tensor.nbytes(), 4096));
   }
+  for (const auto& own : LoraMerging::with_own(weights_folder(folder))) {
+    const LoraAdapter adapter(own);
+    for (const auto& [name, update] : adapter.updates()) {
+      fingerprint.add(name.data(), name.size());
+      for (const at::Tensor& half : {update.a.contiguous(), update.b.contiguous()}) {
+        fingerprint.add(half.data_ptr(), half.nbytes());
+      }
+    }
+  }
   return {std::filesystem::absolute(folder).lexically_normal().string(), fingerprint.text()};
 }
 
@@ -210,7 +236,10 @@ void check_origin(const ModelOrigin& origin, const std::string& needed_by) {
   }
 }
 
-void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format) {
+namespace {
+
+void fill_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format,
+                LoraMerging& adapters) {
   LoadOptions load = from(weights_folder(folder), {"post_layernorm."});
   load.prefix = "vision_model.";
   const ModelTensors tensors(load.source);
@@ -226,18 +255,56 @@ void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& fo
     }
   }
   keep_matrices(tower, {{"", image_encoder_format(format)}}, load);
+  adapters.attach(load, "vision_model.");
+  LoraMerging own(LoraMerging::with_own(tensors.folder()));
+  own.bind(tower, load.prefix);
+  own.attach(load);
   load_parameters(tower, tensors, load);
 }
 
-RepresentationModel load_representation_model(const std::filesystem::path& folder, WeightFormat format) {
+/** As join_for_stage2; what the adapters add to frozen parts is merged. */
+GeneratorModel join(const std::filesystem::path& stage1, const std::filesystem::path& language_model,
+                    WeightFormat format, LoraMerging& adapters) {
+  const Stage1Source source = open_stage1(stage1);
+  LanguageSource language = open_language_model(language_model);
+  Blip2GeneratorOptions options;
+  static_cast<Blip2Options&>(options) = source.options;
+  options.text_config = language.options;
+  GeneratorModel result;
+  {
+    const SkipInitialization read_next;
+    result.model = Blip2Generator(options);
+  }
+  adapters.bind(*result.model);
+  fill_from_stage1(*result.model, *result.model->vision_model, source, format, adapters,
+                   {"language_model.", "language_projection."});
+  fill_language_model(*result.model->language_model, language, format, adapters);
+  result.model->language_projection->reset_parameters();
+  result.tokenizer = std::move(language.tokenizer);
+  result.model->eval();
+  return result;
+}
+
+}  // namespace
+
+void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format) {
+  LoraMerging none;
+  fill_tower(tower, folder, format, none);
+}
+
+RepresentationModel load_representation_model(const std::filesystem::path& folder, WeightFormat format,
+                                              const LoraFolders& lora) {
   const Stage1Source source = open_stage1(folder);
-  if (is_published(source.config)) return load_published_retrieval(source.weights, format);
+  if (is_published(source.config)) return load_published_retrieval(source.weights, format, lora);
+  LoraMerging adapters(lora);
   RepresentationModel result;
   {
     const SkipInitialization read_next;
     result.model = Blip2QFormer(source.options);
   }
-  fill_from_stage1(*result.model, *result.model->vision_model, source, format, {});
+  adapters.bind(*result.model);
+  fill_from_stage1(*result.model, *result.model->vision_model, source, format, adapters, {});
+  adapters.finish();
   result.tokenizer = load_tokenizer(tokenizer_folder(folder));
   result.transform = run_transform(source.config, source.weights, result.model->options().vision_config.image_size);
   result.config = source.config;
@@ -250,7 +317,8 @@ LanguageModelFolder load_language_model(const std::filesystem::path& folder) {
   const SkipInitialization read_next;
   LanguageModelFolder result;
   result.model = make_language_model(source.options);
-  fill_language_model(*result.model, source, WeightFormat::kFloat32);
+  LoraMerging none;
+  fill_language_model(*result.model, source, WeightFormat::kFloat32, none);
   result.options = source.options;
   result.tokenizer = std::move(source.tokenizer);
   result.model->module().eval();
@@ -259,36 +327,23 @@ LanguageModelFolder load_language_model(const std::filesystem::path& folder) {
 
 GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::filesystem::path& language_model,
                                WeightFormat format) {
-  const Stage1Source source = open_stage1(stage1);
-  LanguageSource language = open_language_model(language_model);
-  Blip2GeneratorOptions options;
-  static_cast<Blip2Options&>(options) = source.options;
-  options.text_config = language.options;
-  GeneratorModel result;
-  {
-    const SkipInitialization read_next;
-    result.model = Blip2Generator(options);
-  }
-  fill_from_stage1(*result.model, *result.model->vision_model, source, format,
-                   {"language_model.", "language_projection."});
-  fill_language_model(*result.model->language_model, language, format);
-  result.model->language_projection->reset_parameters();
-  result.tokenizer = std::move(language.tokenizer);
-  result.model->eval();
-  return result;
+  LoraMerging none;
+  return join(stage1, language_model, format, none);
 }
 
-GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format) {
+GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format, const LoraFolders& lora) {
   const std::filesystem::path weights = weights_folder(folder);
   const nlohmann::json config = load_model_config(weights);
-  if (is_published(config)) return load_published_generator(weights, format);
+  if (is_published(config)) return load_published_generator(weights, format, lora);
+  LoraMerging adapters(lora);
   GeneratorModel result =
-      join_for_stage2(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder), format);
+      join(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder), format, adapters);
   result.config = config;
   if (format == WeightFormat::kFloat32) result.model->freeze();
   std::vector<std::string> frozen(kTowerParts.begin(), kTowerParts.end());
   frozen.emplace_back("language_model.");
   load_parameters(*result.model, ModelTensors(weights), from(weights, std::move(frozen)));
+  adapters.finish();
   result.transform = run_transform(config, weights, result.model->options().vision_config.image_size);
   result.model->eval();
   return result;

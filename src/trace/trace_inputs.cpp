@@ -71,7 +71,7 @@ void check_ids(const at::Tensor& ids, std::int64_t vocabulary) {
 }
 
 NamedTensors trace_generative(const fs::path& folder, const ModelInputs& inputs, const TraceOptions& options) {
-  const GeneratorModel generator = load_generator_model(folder);
+  const GeneratorModel generator = load_generator_model(folder, WeightFormat::kFloat32, options.lora);
   auto& model = *generator.model.ptr();
   for (auto& parameter : model.parameters()) parameter.requires_grad_(options.gradients);
   if (options.double_precision) model.to(at::kDouble);
@@ -92,7 +92,7 @@ NamedTensors trace_generative(const fs::path& folder, const ModelInputs& inputs,
 
 NamedTensors trace_pairs(const fs::path& folder, const ModelInputs& inputs, const TraceOptions& options) {
   if (!inputs.text.ids.defined()) throw UserError("inputs: 'input_ids' is missing, which a retrieval model reads");
-  const RepresentationModel loaded = load_representation_model(folder);
+  const RepresentationModel loaded = load_representation_model(folder, WeightFormat::kFloat32, options.lora);
   auto& model = *loaded.model.ptr();
   for (auto& parameter : model.parameters()) parameter.requires_grad_(options.gradients);
   if (options.double_precision) model.to(at::kDouble);

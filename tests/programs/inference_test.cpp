@@ -1,6 +1,7 @@
 // Programs on published folders and reference cases, and what caption can be asked besides captions.
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "programs/run_program.h"
@@ -93,6 +94,55 @@ TEST(ProgramInference, EveryModelCanBeRounded) {
     if (program == "features") arguments.insert(arguments.end(), {"--output", output});
     EXPECT_TRUE(failed(run(program, arguments), 2, program, "cannot quantize to 'int5': expected none, int8 or int4"));
   }
+}
+
+/** A PEFT adapter of rank 1 for one matrix [width, width], whose B holds `value` everywhere. */
+std::string write_adapter(const std::string& name, const std::string& layer, std::size_t width, float value) {
+  const std::string folder = world().file(name), prefix = "base_model.model." + layer;
+  std::filesystem::create_directories(folder);
+  write_bytes(folder + "/adapter_config.json", R"({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "bias": "none",
+                                                   "init_lora_weights": true})");
+  const std::size_t bytes = width * sizeof(float);
+  const json header = {
+      {prefix + ".lora_A.weight", {{"dtype", "F32"}, {"shape", {1, width}}, {"data_offsets", {0, bytes}}}},
+      {prefix + ".lora_B.weight", {{"dtype", "F32"}, {"shape", {width, 1}}, {"data_offsets", {bytes, 2 * bytes}}}}};
+  const std::string text = header.dump();
+  const std::uint64_t length = text.size();
+  std::vector<float> values(width, 0.5F);
+  values.resize(2 * width, value);
+  write_bytes(folder + "/adapter_model.safetensors",
+              std::string(reinterpret_cast<const char*>(&length), sizeof length) + text +
+                  std::string(reinterpret_cast<const char*>(values.data()), 2 * bytes));
+  return folder;
+}
+
+TEST(ProgramInference, LoraIsMergedIntoRunsAndPublishedFolders) {
+  const std::string answers = world().file("lora_answers.txt");
+  write_bytes(answers, "a red square\n");
+  const auto score = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = {"--model", world().stage2(), "--answers", answers, "--json", world().picture(0)};
+    all.insert(all.end(), more.begin(), more.end());
+    const Outcome outcome = run("caption", all);
+    EXPECT_TRUE(succeeded(outcome));
+    return json::parse(outcome.output).at("log_probability").get<double>();
+  };
+  const auto width = world().language_model_config().at("text_config").at("hidden_size").get<std::size_t>();
+  const std::string layer = "language_model.model.decoder.layers.0.self_attn.v_proj";
+  const std::string nothing = write_adapter("lora_nothing", layer, width, 0),
+                    something = write_adapter("lora", layer, width, 0.5F);
+  EXPECT_EQ(score({"--lora", nothing}), score({}));
+  EXPECT_NE(score({"--lora", something}), score({}));
+  EXPECT_EQ(score({"--lora", something, "--lora", nothing}), score({"--lora", something}));
+  EXPECT_NEAR(score({"--lora", something, "--quantize", "int8"}), score({"--lora", something}), 0.2);
+  EXPECT_TRUE(failed(run("caption", {"--model", world().stage2(), "--lora", write_adapter("lora_none", "extra", 4, 1),
+                                     world().picture(0)}),
+                     2, "caption", "this adapter does not fit the model: 'extra.weight' is not in the model"));
+  const std::string opt = std::string(BLIP2_TEST_DATA) + "/lora/opt", output = world().file("lora.safetensors");
+  const std::string model = reference_case("opt_sharded_bf16") + "/model";
+  ASSERT_TRUE(succeeded(run("features", {"--model", model, "--output", output, world().picture(0)})));
+  const auto before = tensor_values(output, "projected_tokens");
+  ASSERT_TRUE(succeeded(run("features", {"--model", model, "--lora", opt, "--output", output, world().picture(0)})));
+  EXPECT_NE(tensor_values(output, "projected_tokens"), before);
 }
 
 TEST(ProgramInference, FeaturesWritesEmbeddingsOfWhatCanBeRead) {

@@ -22,18 +22,19 @@ bool is_retrieval_model(const std::filesystem::path& folder);
 
 /**
  * A `Blip2ForConditionalGeneration` folder in evaluation mode; it computes as Python's float32 model does, whatever the
- * files hold. Throws UserError that names everything that is missing or misshapen, or the kind of model that this is
- * instead.
+ * files hold. An adapter in the folder and those of `lora` are merged. Throws UserError that names everything that is
+ * missing or misshapen, or the kind of model that this is instead.
  */
 GeneratorModel load_published_generator(const std::filesystem::path& folder,
-                                        WeightFormat format = WeightFormat::kFloat32);
+                                        WeightFormat format = WeightFormat::kFloat32, const LoraFolders& lora = {});
 
 /**
  * A `Blip2ForImageTextRetrieval` folder in evaluation mode. The head for text generation and the temperature are in no
  * such file: they are as a new model has them. Throws as above.
  */
 RepresentationModel load_published_retrieval(const std::filesystem::path& folder,
-                                             WeightFormat format = WeightFormat::kFloat32);
+                                             WeightFormat format = WeightFormat::kFloat32,
+                                             const LoraFolders& lora = {});
 
 /** Sizes of the published model in `folder` that `config` describes. Throws UserError for a config that makes no sense.
  */

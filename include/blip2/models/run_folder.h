@@ -10,6 +10,7 @@
 #include "blip2/image/transforms.h"
 #include "blip2/models/blip2_generator.h"
 #include "blip2/models/blip2_qformer.h"
+#include "blip2/models/lora_adapter.h"
 #include "blip2/models/weight_format.h"
 #include "blip2/text/tokenizer.h"
 
@@ -42,9 +43,13 @@ struct RepresentationModel {
   nlohmann::json config;            // of the run, or of the published folder
 };
 
-/** A stage-1 run or a published retrieval folder, in evaluation mode. Throws UserError naming what the folder lacks. */
+/**
+ * A stage-1 run or a published retrieval folder, in evaluation mode, with the adapters of `lora` and one that the
+ * folder itself holds merged into its weights. Throws UserError naming what the folder lacks.
+ */
 RepresentationModel load_representation_model(const std::filesystem::path& folder,
-                                              WeightFormat format = WeightFormat::kFloat32);
+                                              WeightFormat format = WeightFormat::kFloat32,
+                                              const LoraFolders& lora = {});
 
 struct LanguageModelFolder {
   std::shared_ptr<LanguageModel> model;
@@ -61,7 +66,7 @@ void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& fo
 
 /**
  * A language model of our trainer, or an OPT or T5 folder in Hugging Face format, in evaluation mode and as BLIP-2 uses
- * it: OPT ends its answers at the newline, a gated FlanT5 has the exact GELU.
+ * it: OPT ends its answers at the newline, a gated FlanT5 has the exact GELU. An adapter beside the weights is merged.
  */
 LanguageModelFolder load_language_model(const std::filesystem::path& folder);
 
@@ -72,9 +77,12 @@ struct GeneratorModel {
   nlohmann::json config;            // of the run, or of the published folder
 };
 
-/** A stage-2 run with its frozen parts or a published generative folder, in evaluation mode. Throws UserError naming
- * what is missing or has changed. */
-GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format = WeightFormat::kFloat32);
+/**
+ * A stage-2 run with its frozen parts or a published generative folder, in evaluation mode, with adapters merged as
+ * above. Throws UserError naming what is missing or has changed.
+ */
+GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format = WeightFormat::kFloat32,
+                                    const LoraFolders& lora = {});
 
 /**
  * A stage-2 model put together for training: vision and Q-Former from a stage-1 run, the language model from its

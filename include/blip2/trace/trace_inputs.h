@@ -5,12 +5,14 @@
 #include <filesystem>
 
 #include "blip2/checkpoint/safetensors.h"
+#include "blip2/models/lora_adapter.h"
 
 namespace blip2 {
 
 struct TraceOptions {
   bool gradients = false;         // `grad.NAME` of every parameter; needs labels
   bool double_precision = false;  // compute in float64
+  LoraFolders lora{};             // adapters to merge into the model first
 };
 
 /**
