@@ -12,6 +12,7 @@
 #include "blip2/core/error.h"
 #include "blip2/models/published_folder.h"
 #include "blip2/text/load_tokenizer.h"
+#include "models/blip2_language.h"
 #include "models/language_tensors.h"
 #include "models/lora_merging.h"
 #include "models/weight_format_loading.h"
@@ -80,15 +81,6 @@ std::string frozen_part(const nlohmann::json& config, const std::string& name, c
   read_config(section(section(config, "origins", weights), name, weights), origin, (weights / "config.json").string());
   check_origin(origin, folder.string());
   return origin.path;
-}
-
-/** What BLIP-2 does otherwise than the language model's own folder says. */
-void adapt_to_blip2(LanguageModelOptions& options, const Tokenizer& tokenizer) {
-  // OPT ends an answer at the newline that captions are trained with (LAVIS 4.2).
-  const std::vector<std::int64_t> newline = tokenizer.encode("\n", /*add_special_tokens=*/false);
-  if (options.model_type == "opt" && newline.size() == 1) options.opt.eos_token_id = newline.front();
-  // FlanT5: the exact GELU in place of the tanh form (LAVIS 4.3).
-  if (options.t5.is_gated_act && options.t5.dense_act_fn == "gelu_new") options.t5.dense_act_fn = "gelu";
 }
 
 /** How a run's pictures were prepared; `config` is the run's. */

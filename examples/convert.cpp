@@ -1,0 +1,40 @@
+// Converts checkpoints between LAVIS (`.pth`) and folders in Hugging Face format, without changing a bit.
+#include <filesystem>
+#include <iostream>
+
+#include "blip2/core/error.h"
+#include "blip2/models/lavis_checkpoint.h"
+#include "command_line.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Converts a LAVIS checkpoint to a folder in Hugging Face format, or such a folder to a LAVIS checkpoint. LAVIS's "
+      "files lack the frozen parts: name a folder like the result, or where each part lies",
+      "convert"};
+  std::string from, to;
+  blip2::LavisSources sources;
+  bool without_frozen = false;
+  app.add_option("--from", from, "LAVIS checkpoint (blip2_pretrained*.pth, eva_vit_g.pth...), or a published folder")
+      ->required();
+  app.add_option("--to", to, "Folder, or .pth file, to write")->required();
+  app.add_option("--like", sources.like, "Published folder with the config, tokenizer and frozen parts of the result");
+  app.add_option("--config", sources.config,
+                 "config.json with the sizes of the result; else --like's or the published");
+  app.add_option("--vision", sources.vision, "Image encoder: eva_vit_g.pth, clip_vit_L.pth or a converted folder");
+  app.add_option("--language-model", sources.language_model, "OPT or FlanT5 folder in Hugging Face format");
+  app.add_option("--tokenizer", sources.tokenizer, "Folder with the tokenizer; else --like's or the language model's");
+  app.add_flag("--without-frozen", without_frozen,
+               "To LAVIS: only what BLIP-2 trained, as LAVIS saves it; not the image encoder and language model");
+  if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
+  return blip2::run_program("convert", [&] {
+    if (!std::filesystem::is_directory(from)) {
+      const auto done = blip2::lavis_to_folder(from, to, sources);
+      std::cout << to << ": " << done.tensors << " tensors, " << done.from_sources
+                << " of them from the folders and files named\n";
+    } else {
+      const auto done = blip2::folder_to_lavis(from, to, !without_frozen);
+      std::cout << to << ": " << done.tensors << " tensors\n";
+    }
+    return 0;
+  });
+}
