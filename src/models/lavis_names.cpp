@@ -85,9 +85,9 @@ constexpr const char *kPositionIds = "Qformer.bert.embeddings.position_ids",
                      *kHeadBias = "Qformer.cls.predictions.bias", *kDecoder = "Qformer.cls.predictions.decoder.weight",
                      *kDecoderBias = "Qformer.cls.predictions.decoder.bias";
 // What published encoders have behind the blocks that BLIP-2 runs.
-constexpr std::array kBehindTheBlocks{"visual_encoder.norm.*", "visual_encoder.fc_norm.*",
-                                      "visual_encoder.head.*", "visual_encoder.ln_post.*",
-                                      "visual_encoder.proj",   "visual_encoder.mask_token"};
+constexpr std::array kBehindTheBlocks{
+    "visual_encoder.norm.*", "visual_encoder.fc_norm.*", "visual_encoder.head.*",    "visual_encoder.ln_post.*",
+    "visual_encoder.proj",   "visual_encoder.lm_head.*", "visual_encoder.mask_token"};
 constexpr const char* kEncoder = "visual_encoder.";
 
 bool begins_with(const std::string& text, const std::string& start) {

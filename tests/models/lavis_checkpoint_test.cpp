@@ -202,6 +202,18 @@ TEST_F(LavisCheckpoint, NamesEverythingThatIsMissingAndWritesNothing) {
   EXPECT_FALSE(fs::exists(at("back")));
 }
 
+TEST_F(LavisCheckpoint, WithoutAConfigThePublishedSizesCount) {
+  folder_to_lavis(kStage1, at("model.pth"));
+  LavisSources sources;
+  sources.tokenizer = kRetrieval;
+  EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources),
+                    "'query_tokens' has shape [1, 8, 36] where the model has [1, 32, 768]");
+  folder_to_lavis(kOpt, at("model.pth"), /*with_frozen=*/false);
+  sources.language_model = language_model();
+  EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources),
+                    "'language_projection.weight' has shape [40, 32] where the model has [40, 768]");
+}
+
 TEST_F(LavisCheckpoint, RefusesFoldersThatAreNoPublishedModels) {
   fs::create_directory(at("run"));
   std::ofstream(at("run") / "config.json") << R"({"model": {}})";

@@ -73,6 +73,30 @@ TEST(Lora, AnAdapterInTheModelsFolderIsMergedOnce) {
   expect_close(logits(model, {model}), expected("opt").at("logits"), 2e-5, "logits");
 }
 
+TEST(Lora, AnAdapterBesideALanguageModelIsMergedAndPartOfTheFingerprint) {
+  const TemporaryFolder place;
+  const std::string prefix = "language_model.";
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : load_model_tensors(kModel)) {
+    if (name.rfind(prefix, 0) == 0) tensors.emplace(name.substr(prefix.size()), tensor);
+  }
+  save_model_tensors(tensors, place.path());
+  std::ofstream(place.path() / "config.json") << load_json(kModel / "config.json").at("text_config");
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy(kModel / file, place.path());
+  const std::string name = "model.decoder.layers.0.self_attn.v_proj.weight";
+  const auto weight = [&] { return named_parameters(load_language_model(place.path()).model->module()).at(name); };
+  const at::Tensor before = weight();
+  const std::string fingerprint = describe_origin(place.path()).fingerprint;
+  fs::copy(adapter("opt_alone") / "adapter_config.json", place.path());
+  fs::copy(adapter("opt_alone") / "adapter_model.bin", place.path());
+  const LoraAdapter read(place.path());
+  const LoraUpdate& update = read.updates().at(name);
+  EXPECT_EQ(update.scale, 2.0);
+  const torch::NoGradGuard no_grad;
+  expect_close(weight(), before + 2.0 * update.b.matmul(update.a), 1e-6, name);
+  EXPECT_NE(describe_origin(place.path()).fingerprint, fingerprint);
+}
+
 TEST(Lora, SeveralAdaptersAddUp) {
   const Blip2Generator one = load_generator_model(kModel, WeightFormat::kFloat32, {adapter("opt")}).model;
   merge_lora(*one.ptr(), adapter("opt"));

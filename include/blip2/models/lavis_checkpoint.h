@@ -32,8 +32,9 @@ struct LavisConversion {
  * Writes `folder` from a LAVIS checkpoint of stage 1 (a Blip2ForImageTextRetrieval, with the head for text generation
  * and the temperature, which Python passes over) or stage 2 (Blip2ForConditionalGeneration), or from an image encoder
  * alone (`vision_model.*`, as `vision.weights` of stage 1 reads it). The file is one of torch.save, or safetensors
- * under LAVIS's names. Numbers and dtypes are what they were; an image size other than the config's is followed. Throws
- * one UserError that lists every tensor without a place, missing or misshapen, and then writes nothing.
+ * under LAVIS's names. Numbers and dtypes are what they were; an image size other than the config's is followed.
+ * Where no config is named, `post_layer_norm_eps` is LAVIS's 1e-5; Python passes over this key and has 1e-6. Throws one
+ * UserError that lists every tensor without a place, missing or misshapen, and then writes nothing.
  */
 LavisConversion lavis_to_folder(const std::filesystem::path& file, const std::filesystem::path& folder,
                                 const LavisSources& sources);
