@@ -10,6 +10,7 @@
 #include "core/in_quotes.h"
 #include "models/language_tensors.h"
 #include "models/lora_merging.h"
+#include "models/stage1_heads.h"
 #include "models/weight_format_loading.h"
 
 namespace blip2 {
@@ -111,6 +112,7 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   adapters.bind(*result.model);
   adapters.attach(load);
   load_parameters(*result.model, ModelTensors(folder), load);
+  load_stage1_heads(*result.model, folder);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
   result.config = std::move(published.config);

@@ -85,6 +85,12 @@ void add_image_token(Json& root, const Tokenizer& tokenizer, std::int64_t id) {
   added.push_back(added_token_json({kImageToken, id}));
 }
 
+/** Python numbers what the model's vocabulary lacks in the order of the list. */
+void sort_added_tokens(Json& root) {
+  Json& added = root["added_tokens"];
+  std::stable_sort(added.begin(), added.end(), [](const Json& a, const Json& b) { return a.at("id") < b.at("id"); });
+}
+
 /** "bos_token" and the like with the tokens that have these parts. */
 Json token_names(const Json& root, const Tokenizer& tokenizer, const TokenizerFiles& files) {
   Json names = Json::object();
@@ -111,7 +117,7 @@ Json token_names(const Json& root, const Tokenizer& tokenizer, const TokenizerFi
   return names;
 }
 
-Json make_config(const Json& names, const SavedFiles& saved, const TokenizerExport& options) {
+Json make_config(const Json& names, bool is_bpe, const SavedFiles& saved, const TokenizerExport& options) {
   Json config = saved.has("tokenizer_config.json") ? load_json(saved.path() / "tokenizer_config.json") : Json::object();
   // Where the files once lay, and what tokenizer.json says; rebuilding classes are not wanted.
   for (const char* key : {"added_tokens_decoder", "auto_map", "backend", "name_or_path", "special_tokens_map_file",
@@ -125,6 +131,8 @@ Json make_config(const Json& names, const SavedFiles& saved, const TokenizerExpo
     if (!config.contains(key) || config[key].is_null()) config[key] = value;
   };
   otherwise("clean_up_tokenization_spaces", false);
+  // Published OPT folders say otherwise, which transformers 5 ignores with a warning.
+  if (is_bpe) config["clean_up_tokenization_spaces"] = false;
   otherwise("padding_side", options.padding_side == PaddingSide::kLeft ? "left" : "right");
   otherwise("model_input_names", {"input_ids", "attention_mask"});
   return config;
@@ -155,9 +163,11 @@ void export_tokenizer(const Tokenizer& tokenizer, const fs::path& folder, const 
   Json root = describe(tokenizer, files, saved);
   add_missing_tokens(root, tokenizer, files);
   if (options.image_token) add_image_token(root, tokenizer, *options.image_token);
+  sort_added_tokens(root);
   const Json names = token_names(root, tokenizer, files);
   write_file_atomically(folder / "tokenizer.json", text_of(root));
-  write_file_atomically(folder / "tokenizer_config.json", text_of(make_config(names, saved, options)));
+  const bool is_bpe = root.at("model").value("type", Json()) == "BPE";
+  write_file_atomically(folder / "tokenizer_config.json", text_of(make_config(names, is_bpe, saved, options)));
   write_file_atomically(folder / "special_tokens_map.json", text_of(names));
 }
 

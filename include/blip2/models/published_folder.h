@@ -29,8 +29,8 @@ GeneratorModel load_published_generator(const std::filesystem::path& folder,
                                         WeightFormat format = WeightFormat::kFloat32, const LoraFolders& lora = {});
 
 /**
- * A `Blip2ForImageTextRetrieval` folder in evaluation mode. The head for text generation and the temperature are in no
- * such file: they are as a new model has them. Throws as above.
+ * A `Blip2ForImageTextRetrieval` folder in evaluation mode. Only folders that published_writer.h wrote hold the head
+ * for text generation and the temperature; else they are as a new model has them. Throws as above.
  */
 RepresentationModel load_published_retrieval(const std::filesystem::path& folder,
                                              WeightFormat format = WeightFormat::kFloat32,
