@@ -79,6 +79,7 @@ TEST(ProgramExport, MistakesAreAnsweredWithOneSentence) {
   refused({"--model", published("itm_tiny")}, "--output is required");
   refused({"--model", published("itm_tiny"), "--output", output, "--dtype", "int8"},
           "cannot export weights as 'int8': expected float32, bfloat16 or float16");
+  refused({"--model", published("itm_tiny"), "--output", output, "--shard-size", "big"}, "big");
   refused({"--model", world().file("none"), "--output", output}, "none");
   refused({"--model", world().language_model(), "--output", output}, "has no section");
   // A folder of something else stays what it is.
@@ -87,11 +88,14 @@ TEST(ProgramExport, MistakesAreAnsweredWithOneSentence) {
   EXPECT_TRUE(std::filesystem::exists(world().picture(0)));
 }
 
-TEST(ProgramExport, PythonOpensThemWithoutAWarningAndComputesTheSame) {
+TEST(ProgramExportInPython, OpensThemWithoutAWarningAndComputesTheSame) {
 #ifdef BLIP2_PYTHON
   const std::vector<std::string> folders = {
       exported(world().stage1(), "python_stage1"), exported(world().stage2(), "python_stage2"),
-      exported(published("itm_tiny"), "python_retrieval"), exported(published("opt_sharded_bf16"), "python_opt")};
+      exported(published("itm_tiny"), "python_retrieval"),
+      exported(published("opt_sharded_bf16"), "python_bfloat16", {"--dtype", "bfloat16", "--shard-size", "100kB"}),
+      exported(published("opt_sharded_bf16"), "python_float16", {"--dtype", "float16"})};
+  EXPECT_TRUE(std::filesystem::exists(folders[3] + "/model.safetensors.index.json"));
   std::string command = std::string("'") + BLIP2_PYTHON + "' '" + BLIP2_CHECK_EXPORT + "' --programs '" +
                         BLIP2_PROGRAMS + "' --picture '" + world().picture(0) + "'";
   for (const auto& folder : folders) command += " '" + folder + "'";
