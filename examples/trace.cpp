@@ -14,19 +14,23 @@ int main(int argc, char** argv) {
       "trace"};
   std::string reference_case, model, inputs, output;
   blip2::TraceOptions options;
+  bool single_precision = false;
   auto* positional =
-      app.add_option("case", reference_case, "Folder of a case: model/, inputs.safetensors, expected.json");
+      app.add_option("case", reference_case,
+                     "Folder of a case: expected.json and what it asks about, e.g. model/ and inputs.safetensors");
   auto* own = app.add_option("--model", model, "Published folder or run folder")->excludes(positional);
   app.add_option("--inputs", inputs, "Tensors pixel_values, input_ids, attention_mask, labels")->needs(own);
   app.add_option("--output", output, "Folder (of a case) or file to write")->required();
   blip2::add_lora_option(app, options.lora)->needs(own);
   app.add_flag("--gradients", options.gradients, "Gradients of every parameter besides")->needs(own);
-  app.add_flag("--double", options.double_precision, "Compute in float64");
+  app.add_flag("--double", options.double_precision, "Compute in float64, as a case is computed anyway");
+  app.add_flag("--single", single_precision, "Compute a case in float32, as the other programs do")->needs(positional);
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("trace", [&] {
     if (!reference_case.empty()) {
-      blip2::run_reference_case(reference_case, output, {options.double_precision});
-      std::cout << output << "/actual.safetensors\n" << output << "/actual.json\n";
+      for (const auto& path : blip2::run_reference_case(reference_case, output, {!single_precision})) {
+        std::cout << path.string() << "\n";
+      }
       return 0;
     }
     if (model.empty() || inputs.empty()) {

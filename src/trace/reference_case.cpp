@@ -10,6 +10,9 @@
 #include "blip2/trace/model_trace.h"
 #include "blip2/vision/eva_vit.h"
 #include "trace/generation_case.h"
+#include "trace/image_case.h"
+#include "trace/logits_processor_case.h"
+#include "trace/tokenizer_case.h"
 
 namespace blip2 {
 namespace {
@@ -116,14 +119,7 @@ void run_retrieval(Run& run, const fs::path& folder) {
   if (loss.defined()) trace_gradients(model, loss, run.trace);
 }
 
-}  // namespace
-
-void run_reference_case(const fs::path& folder, const fs::path& output, const CaseOptions& options) {
-  Run run;
-  run.double_precision = options.double_precision;
-  run.inputs = load_safetensors(folder / "inputs.safetensors");
-  run.asked = load_json(folder / "expected.json");
-  const fs::path model = folder / "model";
+void run_model(Run& run, const fs::path& model) {
   if (!is_published(load_model_config(model))) {
     throw UserError("'" + model.string() + "' is no BLIP-2 model: expected model_type blip-2");
   }
@@ -134,10 +130,44 @@ void run_reference_case(const fs::path& folder, const fs::path& output, const Ca
   } else {
     run_generative(run, model);
   }
-  for (auto& [name, tensor] : run.trace) tensor = tensor.detach().contiguous();
+}
+
+/** Whether it reads inputs.safetensors; else it has files of its own. */
+bool reads_tensors(const fs::path& folder) {
+  return !fs::exists(folder / "files");
+}
+
+}  // namespace
+
+std::vector<fs::path> run_reference_case(const fs::path& folder, const fs::path& output, const CaseOptions& options) {
+  std::vector<fs::path> written;
+  Run run;
+  run.double_precision = options.double_precision;
+  if (fs::exists(folder / "models.json")) {
+    run.answers = run_tokenizers(folder, output, written);
+  } else {
+    if (reads_tensors(folder)) run.inputs = load_safetensors(folder / "inputs.safetensors");
+    run.asked = load_json(folder / "expected.json");
+    if (fs::exists(folder / "model")) {
+      run_model(run, folder / "model");
+    } else if (run.asked.contains("cases")) {
+      run.answers = run_logits_processors(run.asked, run.inputs, run.trace);
+    } else if (run.asked.contains("crops")) {
+      run.answers = run_images(folder, run.asked, run.trace);
+    } else {
+      throw UserError("'" + folder.string() +
+                      "' is no reference case: expected model/, or an expected.json with 'cases' or 'crops'");
+    }
+  }
   fs::create_directories(output);
-  save_safetensors(run.trace, output / "actual.safetensors");
+  if (!run.trace.empty()) {
+    for (auto& [name, tensor] : run.trace) tensor = tensor.detach().contiguous();
+    save_safetensors(run.trace, output / "actual.safetensors");
+    written.push_back(output / "actual.safetensors");
+  }
   write_file_atomically(output / "actual.json", run.answers.dump(1) + "\n");
+  written.push_back(output / "actual.json");
+  return written;
 }
 
 }  // namespace blip2

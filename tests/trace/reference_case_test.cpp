@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <fstream>
+
 #include "blip2/core/config.h"
+#include "blip2/image/transforms.h"
 #include "support/expect_error.h"
 #include "support/reference.h"
 #include "support/temporary_folder.h"
@@ -39,7 +42,8 @@ void expect_tensor(const std::string& name, const at::Tensor& actual, const at::
 
 /** Compares every tensor that is expected -> how many. */
 int expect_tensors(const fs::path& folder, const fs::path& output, const Tolerances& tolerances) {
-  const NamedTensors inputs = load_safetensors(folder / "inputs.safetensors");
+  NamedTensors inputs;
+  if (fs::exists(folder / "inputs.safetensors")) inputs = load_safetensors(folder / "inputs.safetensors");
   const NamedTensors actual = load_safetensors(output / "actual.safetensors");
   const NamedTensors expected = load_safetensors(folder / "expected.safetensors");
   double largest_gradient = 0;
@@ -113,7 +117,8 @@ TEST(ReferenceCase, DoublePrecisionIsAsExactAsWhatIsStored) {
 TEST(ReferenceCase, WholeSetComputesWhatIsExpectedWhereItIsAtHand) {
   const fs::path set = fs::path(BLIP2_SHARED_DATA) / "fixtures/huggingface";
   if (!fs::exists(set)) return;
-  for (const char* name : {"opt_tiny", "opt_sharded_bf16", "itm_tiny", "itm_image_token", "vision_interpolated"}) {
+  for (const char* name : {"opt_tiny", "opt_sharded_bf16", "opt_legacy", "itm_tiny", "itm_image_token",
+                           "vision_interpolated", "logits_processors", "image_processor"}) {
     EXPECT_GT(expect_case(set / name, {}).tensors, 20);
   }
   const Tolerances unscaled_attention{2e-4, 2e-4};
@@ -121,10 +126,118 @@ TEST(ReferenceCase, WholeSetComputesWhatIsExpectedWhereItIsAtHand) {
     EXPECT_GT(expect_case(set / name, unscaled_attention).tensors, 20);
 }
 
+TEST(ReferenceCase, LogitsProcessorsComputeWhatIsExpected) {
+  const Compared compared = expect_case(test_data("generate/logits_processors"), {});
+  EXPECT_EQ(compared.tensors, 2 * 47);
+  EXPECT_GT(compared.leaves, 47 * (6 + 4));  // tokens kept and the question; options and order besides
+}
+
+/** A case whose expected.safetensors holds nothing but the names. */
+void write_image_case(const fs::path& folder) {
+  fs::create_directories(folder / "files");
+  for (const char* file : {"rgb.png", "tall.jpg", "truncated.jpg"}) {
+    fs::copy(test_data("image") / file, folder / "files" / file);
+  }
+  const json crops = {{{"key", "rgb.png.crop.0"},
+                       {"file", "rgb.png"},
+                       {"i", 3},
+                       {"j", 5},
+                       {"h", 40},
+                       {"w", 30},
+                       {"flip", true},
+                       {"size", 8}}};
+  const json asked = {
+      {"files", {{"rgb.png", {}}, {"tall.jpg", {}}, {"truncated.jpg", {}}}}, {"sizes", {12, 20}}, {"crops", crops}};
+  std::ofstream(folder / "expected.json") << asked;
+  NamedTensors names;
+  for (const char* name : {"rgb.png.20", "rgb.png.pixel_values", "rgb.png.crop.0", "tall.jpg.12",
+                           "tall.jpg.12.horizontal_first", "truncated.jpg.12"}) {
+    names[name] = torch::zeros({1});
+  }
+  save_safetensors(names, folder / "expected.safetensors");
+}
+
+at::Tensor bytes_of(const Image& image) {
+  return torch::tensor(at::ArrayRef<std::uint8_t>(image.pixels), torch::kByte).view({image.height, image.width, 3});
+}
+
+TEST(ReferenceCase, PicturesGiveWhatTheNamesAskFor) {
+  const TemporaryFolder folder;
+  write_image_case(folder.path() / "case");
+  run_reference_case(folder.path() / "case", folder.path() / "out", {});
+  const NamedTensors actual = load_safetensors(folder.path() / "out/actual.safetensors");
+  const Image rgb = load_image(test_data("image/rgb.png")), tall = load_image(test_data("image/tall.jpg"));
+  const std::map<std::string, at::Tensor> expected = {
+      {"rgb.png", bytes_of(rgb)},
+      {"tall.jpg", bytes_of(tall)},
+      {"rgb.png.20", bytes_of(resize_bicubic(rgb, 20, 20))},
+      {"rgb.png.crop.0", bytes_of(flip_horizontal(resize_bicubic(crop(rgb, {3, 5, 40, 30}), 8, 8)))},
+      {"tall.jpg.12", bytes_of(resize_bicubic(resize_bicubic(tall, 12, tall.width), 12, 12))},
+      {"tall.jpg.12.horizontal_first", bytes_of(resize_bicubic(tall, 12, 12))}};
+  for (const auto& [name, tensor] : expected) EXPECT_TRUE(torch::equal(actual.at(name), tensor)) << name;
+  EXPECT_FALSE(torch::equal(actual.at("tall.jpg.12"), actual.at("tall.jpg.12.horizontal_first")));
+  EXPECT_EQ(actual.at("rgb.png.pixel_values").sizes(), (std::vector<std::int64_t>{3, 6, 6}));
+  EXPECT_EQ(actual.size(), expected.size() + 1);
+  const json files = load_json(folder.path() / "out/actual.json").at("files");
+  EXPECT_EQ(files["rgb.png"]["size"], (json{90, 70}));
+  EXPECT_NE(files["truncated.jpg"]["refused"].get<std::string>().find("truncated.jpg' is a JPEG that was cut short"),
+            std::string::npos);
+}
+
+std::vector<json> lines_of(const fs::path& file) {
+  std::ifstream stream(file);
+  std::vector<json> lines;
+  for (std::string line; std::getline(stream, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+/** Every field of `actual` that a line of `expected` has too is equal -> number of lines. */
+std::size_t expect_lines(const fs::path& actual, const fs::path& expected) {
+  const std::vector<json> found = lines_of(actual), lines = lines_of(expected);
+  EXPECT_EQ(found.size(), lines.size());
+  for (std::size_t i = 0; i < std::min(found.size(), lines.size()); ++i) {
+    for (const char* field : {"text", "ids", "decoded", "decoded_raw", "decoded_clean"}) {
+      EXPECT_EQ(found[i][field], lines[i][field]) << lines[i]["text"];
+    }
+  }
+  return lines.size();
+}
+
+TEST(ReferenceCase, TokenizersWriteTheLinesOfTheReference) {
+  const TemporaryFolder folder;
+  const fs::path reference = folder.path() / "tokenizers", output = folder.path() / "out";
+  fs::create_directory(reference);
+  fs::copy(test_data("text/opt.jsonl"), reference / "opt.jsonl");
+  fs::copy(test_data("text/t5.jsonl"), reference / "t5.jsonl");
+  fs::copy(test_data("text/opt"), folder.path() / "opt");
+  std::ofstream(reference / "models.json") << json{{"opt.jsonl", "opt"}};
+  run_reference_case(reference, output, {});
+  EXPECT_EQ(expect_lines(output / "opt.jsonl", reference / "opt.jsonl"), 481U);
+  EXPECT_FALSE(fs::exists(output / "t5.jsonl"));
+  const json files = load_json(output / "actual.json").at("files");
+  EXPECT_EQ(files, (json{{"opt.jsonl", {{"model", "opt"}, {"lines", 481}}}, {"t5.jsonl", {{"model", nullptr}}}}));
+  std::ofstream(reference / "opt.jsonl") << "{\"text\": \"a\"}\n[]\n";
+  EXPECT_USER_ERROR(run_reference_case(reference, output, {}), "opt.jsonl': line 2 is no JSON object with a \"text\"");
+}
+
+TEST(ReferenceCase, WholeSetOfTokenizersWritesTheLinesWhereItIsAtHand) {
+  const fs::path set = fs::path(BLIP2_SHARED_DATA) / "fixtures/huggingface/tokenizers";
+  if (!fs::exists(set)) return;
+  const TemporaryFolder output;
+  run_reference_case(set, output.path(), {});
+  for (const char* name : {"opt_tokenizer_json.jsonl", "t5_tokenizer_json.jsonl"}) {
+    EXPECT_EQ(expect_lines(output.path() / name, set / name), 481U);
+  }
+}
+
 TEST(ReferenceCase, RefusesWhatIsNoCase) {
   const TemporaryFolder folder;
   EXPECT_USER_ERROR(run_reference_case(folder.path(), folder.path() / "out", {}), "inputs.safetensors");
   EXPECT_FALSE(fs::exists(folder.path() / "out"));
+  save_safetensors({{"logits", torch::zeros({1})}}, folder.path() / "inputs.safetensors");
+  std::ofstream(folder.path() / "expected.json") << "{}";
+  EXPECT_USER_ERROR(run_reference_case(folder.path(), folder.path() / "out", {}),
+                    "' is no reference case: expected model/, or an expected.json with 'cases' or 'crops'");
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// Runs a reference case: a folder with `model/` (as Hugging Face writes it), inputs.safetensors and expected.json,
-// which says what was asked of the model. What this implementation computes goes into actual.safetensors and
-// actual.json under the names of the case's expected files, so that any program can judge. Of expected.json only
-// the questions are repeated, never an answer.
+// Runs a reference case: a folder that says in expected.json what was asked, of a model in `model/` (as Hugging Face
+// writes it), of the logits processors, of pictures or of tokenizers. What this implementation computes goes into
+// actual.safetensors and actual.json under the names of the case's expected files, so that any program can judge. Of
+// expected.json only the questions are repeated, never an answer.
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 namespace blip2 {
 
@@ -13,12 +14,15 @@ struct CaseOptions {
 };
 
 /**
- * Runs the case in `folder` and writes into `output`, which is created where it is missing: all activations, losses
- * and gradients, the processed scores, ids and texts of every search, ranked answers. Cases are generative models,
- * retrieval models and generative models that read pictures of several sizes. Throws UserError for a folder that is no
- * such case.
+ * Runs the case in `folder`, writes into `output`, which is created where it is missing, and returns the paths of what
+ * was written.
+ *
+ * Generative models, retrieval models, generative models that read pictures of several sizes: all activations, losses
+ * and gradients, the processed scores, ids and texts of every search, ranked answers. Logits processors: scores and
+ * probabilities. Pictures: decoded, resized and cropped bytes, pixel values. Tokenizers: a file of JSON lines for every
+ * file of the case that models.json names a model for. Throws UserError for a folder that is no such case.
  */
-void run_reference_case(const std::filesystem::path& folder, const std::filesystem::path& output,
-                        const CaseOptions& options);
+std::vector<std::filesystem::path> run_reference_case(const std::filesystem::path& folder,
+                                                      const std::filesystem::path& output, const CaseOptions& options);
 
 }  // namespace blip2
