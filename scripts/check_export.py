@@ -102,6 +102,18 @@ def check_close(actual, expected, what):
     return difference
 
 
+def check_batch(model, processor, image, prompts):
+    """Prompts of different lengths say in one batch what they say alone: the padding is on the right side."""
+    batch = processor(images=[image] * len(prompts), text=prompts, padding=True, return_tensors="pt")
+    start = batch["input_ids"].shape[1] if model.config.use_decoder_only_language_model else 1
+    together = model.generate(**batch, max_new_tokens=3)[:, start:]
+    for row, prompt in zip(together, prompts):
+        inputs = processor(images=image, text=prompt, return_tensors="pt")
+        start = inputs["input_ids"].shape[1] if model.config.use_decoder_only_language_model else 1
+        alone = model.generate(**inputs, max_new_tokens=3)[0, start:]
+        check(torch.equal(row[: len(alone)], alone), f"'{prompt}' says something else in a batch")
+
+
 def check_generative(programs, folder, model, processor, picture, image):
     """Logits and captions with each prompt; the largest difference of logits."""
     worst = 0.0
@@ -124,6 +136,7 @@ def check_generative(programs, folder, model, processor, picture, image):
         ours = run(f"{programs}/caption", "--model", folder, "--prompt", prompt, *options, picture)[0]
         check(ours["token_ids"] == tokens, f"'{prompt}': Python says {tokens}, caption says {ours['token_ids']}")
         check(ours["caption"].strip() == text, f"'{prompt}': Python says '{text}', caption says '{ours['caption']}'")
+    check_batch(model, processor, image, [PROMPTS[0], prompt])
     # Without a text Python makes the placeholders itself.
     alone = model.generate(inputs["pixel_values"], **search)
     empty = processor(images=image, text="", return_tensors="pt")

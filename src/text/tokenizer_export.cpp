@@ -127,13 +127,13 @@ Json make_config(const Json& names, bool is_bpe, const SavedFiles& saved, const 
   config.update(names);
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
   config["processor_class"] = "Blip2Processor";
+  config["padding_side"] = options.padding_side == PaddingSide::kLeft ? "left" : "right";
   const auto otherwise = [&](const char* key, const Json& value) {
     if (!config.contains(key) || config[key].is_null()) config[key] = value;
   };
   otherwise("clean_up_tokenization_spaces", false);
   // Published OPT folders say otherwise, which transformers 5 ignores with a warning.
   if (is_bpe) config["clean_up_tokenization_spaces"] = false;
-  otherwise("padding_side", options.padding_side == PaddingSide::kLeft ? "left" : "right");
   otherwise("model_input_names", {"input_ids", "attention_mask"});
   return config;
 }

@@ -111,7 +111,7 @@ TEST(TokenizerExport, TokenizerJsonIsKeptWithTokensThatOnlyOtherFilesName) {
   expect_same(*tokenizer, *loaded);
   EXPECT_EQ(load_json(folder.path() / "tokenizer.json")["added_tokens"].back()["id"], next);
   const auto config = load_json(folder.path() / "tokenizer_config.json");
-  EXPECT_EQ(config["padding_side"], "right");
+  EXPECT_EQ(config["padding_side"], "left");
   EXPECT_EQ(config["clean_up_tokenization_spaces"], false);  // as Python ignores it with a warning
   EXPECT_FALSE(config.contains("name_or_path"));
 }

@@ -25,7 +25,7 @@ std::int64_t image_token_id(const Tokenizer& tokenizer, std::int64_t rows);
 struct TokenizerExport {
   /** Where "<image>" is to be, from image_token_id(). None: such a token is not added. */
   std::optional<std::int64_t> image_token;
-  /** A folder that was read and says something else is believed. */
+  /** Left where a decoder continues the text: published OPT folders say right, and their batches go on from padding. */
   PaddingSide padding_side = PaddingSide::kRight;
 };
 
