@@ -165,6 +165,12 @@ json entries_json(const std::vector<InspectedEntry>& entries) {
   return list;
 }
 
+/** "1 tensor", "2 tensors" */
+template <typename Count>
+std::string counted(Count count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 }  // namespace
 
 Inspection inspect_weights(const std::filesystem::path& path) {
@@ -178,8 +184,8 @@ std::string inspection_text(const Inspection& inspection) {
   for (const InspectedEntry& entry : inspection.entries) append_lines(entry, 0, text);
   for (const auto& [key, value] : inspection.metadata)
     text += "metadata " + escaped(key) + ": " + escaped(value) + "\n";
-  return text + inspection.format + ": " + std::to_string(inspection.tensors) + " tensors, " +
-         std::to_string(inspection.parameters) + " parameters, " + std::to_string(inspection.bytes) + " bytes\n";
+  return text + inspection.format + ": " + counted(inspection.tensors, "tensor") + ", " +
+         counted(inspection.parameters, "parameter") + ", " + counted(inspection.bytes, "byte") + "\n";
 }
 
 json inspection_json(const Inspection& inspection) {

@@ -3,13 +3,13 @@
 #include "checkpoint/safetensors_header.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "blip2/core/error.h"
+#include "checkpoint/dtype_names.h"
 #include "core/in_quotes.h"
 
 namespace blip2 {
@@ -19,30 +19,6 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kLargestRank = 64;  // LibTorch's own limit in most kernels
 constexpr std::uint64_t kLargestCount = std::numeric_limits<std::int64_t>::max();
-
-struct DtypeCode {
-  const char* code;
-  at::ScalarType dtype;
-};
-constexpr std::array<DtypeCode, 17> kDtypes{{
-    {"BOOL", at::kBool},
-    {"U8", at::kByte},
-    {"I8", at::kChar},
-    {"F8_E4M3", at::kFloat8_e4m3fn},
-    {"F8_E5M2", at::kFloat8_e5m2},
-    {"F8_E8M0", at::kFloat8_e8m0fnu},
-    {"I16", at::kShort},
-    {"U16", at::kUInt16},
-    {"F16", at::kHalf},
-    {"BF16", at::kBFloat16},
-    {"I32", at::kInt},
-    {"U32", at::kUInt32},
-    {"F32", at::kFloat},
-    {"I64", at::kLong},
-    {"U64", at::kUInt64},
-    {"F64", at::kDouble},
-    {"C64", at::kComplexFloat},
-}};
 
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
@@ -168,10 +144,9 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   }
 
   void read_dtype(const std::string& code) {
-    const auto* entry =
-        std::find_if(kDtypes.begin(), kDtypes.end(), [&](const auto& known) { return code == known.code; });
-    if (entry == kDtypes.end()) refuse_tensor("unknown dtype " + in_quotes(code));
-    tensor_.dtype = entry->dtype;
+    const auto dtype = dtype_of_safetensors(code);
+    if (!dtype) refuse_tensor("unknown dtype " + in_quotes(code));
+    tensor_.dtype = *dtype;
   }
 
   void finish_tensor() {
@@ -255,13 +230,6 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
   });
   check_tiling(header.tensors, buffer_size, file);
   return header;
-}
-
-std::string safetensors_dtype(at::ScalarType dtype) {
-  for (const auto& known : kDtypes) {
-    if (known.dtype == dtype) return known.code;
-  }
-  return "";
 }
 
 }  // namespace blip2

@@ -22,7 +22,4 @@ struct SafetensorsHeader {
 /** Reads and checks the JSON text over a buffer of `buffer_size` bytes. Throws UserError; `file` names it there. */
 SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t buffer_size, const std::string& file);
 
-/** "F32" for at::kFloat and so on; "" for a dtype that the format lacks. */
-std::string safetensors_dtype(at::ScalarType dtype);
-
 }  // namespace blip2

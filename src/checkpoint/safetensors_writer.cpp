@@ -5,6 +5,7 @@
 #include "blip2/checkpoint/safetensors.h"
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/error.h"
+#include "checkpoint/dtype_names.h"
 #include "checkpoint/safetensors_header.h"
 #include "core/in_quotes.h"
 
@@ -17,11 +18,10 @@ void check(const Entry& entry) {
   const auto& [name, tensor] = entry;
   TORCH_CHECK(tensor.defined(), "save_safetensors: tensor ", in_quotes(name), " is undefined");
   TORCH_CHECK(tensor.layout() == at::kStrided, "save_safetensors: tensor ", in_quotes(name), " is not dense");
-  static constexpr std::array kWritten{at::kFloat, at::kHalf,  at::kBFloat16, at::kDouble, at::kLong,
-                                       at::kInt,   at::kShort, at::kChar,     at::kByte,   at::kBool};
-  TORCH_CHECK(std::find(kWritten.begin(), kWritten.end(), tensor.scalar_type()) != kWritten.end(),
-              "save_safetensors: tensor ", in_quotes(name), " has dtype ", tensor.scalar_type(),
-              ", which is not written: convert it first");
+  // Only what every reader knows: the dtypes that torch.save has had a class for all along.
+  const DtypeNames* names = names_of(tensor.scalar_type());
+  TORCH_CHECK(names != nullptr && names->storage != nullptr, "save_safetensors: tensor ", in_quotes(name),
+              " has dtype ", tensor.scalar_type(), ", which is not written: convert it first");
 }
 
 std::vector<const Entry*> in_file_order(const NamedTensors& tensors) {
@@ -48,7 +48,7 @@ std::string header_text(const std::vector<const Entry*>& order, std::map<std::st
     const std::uint64_t end = begin + tensor.nbytes();
     // push_back of a pair keeps the order and does not search: linear in the number of tensors.
     header.get_ref<nlohmann::ordered_json::object_t&>().emplace_back(
-        name, nlohmann::ordered_json{{"dtype", safetensors_dtype(tensor.scalar_type())},
+        name, nlohmann::ordered_json{{"dtype", names_of(tensor.scalar_type())->safetensors},
                                      {"shape", tensor.sizes().vec()},
                                      {"data_offsets", {begin, end}}});
     begin = end;

@@ -2,7 +2,6 @@
 #include "checkpoint/torch_objects.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 #include "blip2/core/error.h"
@@ -28,26 +27,24 @@ struct KnownName {
   Meaning meaning;
   at::ScalarType dtype = at::ScalarType::Undefined;  // of a storage; undefined: bytes
 };
-constexpr std::array<KnownName, 18> kKnownNames{{
-    {"collections", "OrderedDict", Meaning::kOrderedDict},
-    {"torch._utils", "_rebuild_tensor_v2", Meaning::kRebuildTensor},
-    {"torch._utils", "_rebuild_tensor_v3", Meaning::kRebuildTypedTensor},
-    {"torch._utils", "_rebuild_parameter", Meaning::kRebuildParameter},
-    {"torch", "Size", Meaning::kSize},
-    {"torch", "device", Meaning::kDevice},
-    {"torch", "FloatStorage", Meaning::kStorage, at::kFloat},
-    {"torch", "HalfStorage", Meaning::kStorage, at::kHalf},
-    {"torch", "BFloat16Storage", Meaning::kStorage, at::kBFloat16},
-    {"torch", "DoubleStorage", Meaning::kStorage, at::kDouble},
-    {"torch", "LongStorage", Meaning::kStorage, at::kLong},
-    {"torch", "IntStorage", Meaning::kStorage, at::kInt},
-    {"torch", "ShortStorage", Meaning::kStorage, at::kShort},
-    {"torch", "CharStorage", Meaning::kStorage, at::kChar},
-    {"torch", "ByteStorage", Meaning::kStorage, at::kByte},
-    {"torch", "BoolStorage", Meaning::kStorage, at::kBool},
-    {"torch", "UntypedStorage", Meaning::kStorage},
-    {"torch.storage", "UntypedStorage", Meaning::kStorage},
-}};
+
+const std::vector<KnownName>& known_names() {
+  static const std::vector<KnownName> names = [] {
+    std::vector<KnownName> all{{"collections", "OrderedDict", Meaning::kOrderedDict},
+                               {"torch._utils", "_rebuild_tensor_v2", Meaning::kRebuildTensor},
+                               {"torch._utils", "_rebuild_tensor_v3", Meaning::kRebuildTypedTensor},
+                               {"torch._utils", "_rebuild_parameter", Meaning::kRebuildParameter},
+                               {"torch", "Size", Meaning::kSize},
+                               {"torch", "device", Meaning::kDevice},
+                               {"torch", "UntypedStorage", Meaning::kStorage},
+                               {"torch.storage", "UntypedStorage", Meaning::kStorage}};
+    for (const DtypeNames& dtype : kDtypeNames) {
+      if (dtype.storage != nullptr) all.push_back({"torch", dtype.storage, Meaning::kStorage, dtype.dtype});
+    }
+    return all;
+  }();
+  return names;
+}
 
 // Argument `index` where it is of that kind, else null.
 const PickleValue* argument(const PickleValue& list, std::size_t index, Kind kind, const PickleValues& values) {
@@ -132,8 +129,9 @@ void TorchObjects::refuse(const std::string& rule) const {
 }
 
 PickleValue TorchObjects::global(const std::string& module, const std::string& name) {
-  for (std::size_t i = 0; i < kKnownNames.size(); ++i) {
-    if (module == kKnownNames[i].module && name == kKnownNames[i].name) {
+  const std::vector<KnownName>& known = known_names();
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (module == known[i].module && name == known[i].name) {
       return {.kind = Kind::kGlobal, .integer = static_cast<std::int64_t>(i)};
     }
   }
@@ -147,7 +145,7 @@ PickleValue TorchObjects::call(const PickleValue& callable, const PickleValue& a
   if (callable.kind != Kind::kGlobal) refuse("the pickle calls " + std::string(described(callable.kind)));
   if (arguments.kind != Kind::kTuple)
     refuse("the pickle passes " + std::string(described(arguments.kind)) + " to a call");
-  const KnownName& known = kKnownNames[static_cast<std::size_t>(callable.integer)];
+  const KnownName& known = known_names()[static_cast<std::size_t>(callable.integer)];
   switch (known.meaning) {
     case Meaning::kOrderedDict:
       if (arguments.items.empty()) return {.kind = Kind::kDict};
@@ -192,7 +190,7 @@ PickleValue TorchObjects::persistent(const PickleValue& id, const PickleValues& 
     refuse("the pickle describes a storage otherwise than torch.save does");
   }
   if (key->text.size() > kLongestName) refuse("a storage has a name of more than 100 letters");
-  const KnownName& known = kKnownNames[static_cast<std::size_t>(type->integer)];
+  const KnownName& known = known_names()[static_cast<std::size_t>(type->integer)];
   if (known.meaning != Meaning::kStorage) refuse("the type of storage " + in_quotes(key->text) + " is no storage");
   StoredElements storage{.key = key->text};
   if (known.dtype != at::ScalarType::Undefined) storage.dtype = known.dtype;

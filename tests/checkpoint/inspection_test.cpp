@@ -50,7 +50,7 @@ TEST(Inspection, EveryFormatIsKnownByItsFirstBytes) {
   EXPECT_EQ(text_of(kReference / "torch_bad/ok_half_and_parameter.bin"),
             "h  float16 [3]\nb  bfloat16 [3]\np  float32 [2]\nPyTorch: 3 tensors, 8 parameters, 20 bytes\n");
   EXPECT_EQ(text_of(kReference / "safetensors_bad/ok_metadata.safetensors"),
-            "a  float32 [2]\nmetadata format: pt\nsafetensors: 1 tensors, 2 parameters, 8 bytes\n");
+            "a  float32 [2]\nmetadata format: pt\nsafetensors: 1 tensor, 2 parameters, 8 bytes\n");
   EXPECT_USER_ERROR(text_of(kReference / "safetensors_bad/seven_bytes.safetensors"),
                     "expected at least 8 bytes, found 7");
   EXPECT_USER_ERROR(text_of(folder.path() / "none.bin"), "no such file");
@@ -60,7 +60,7 @@ TEST(Inspection, FolderNamesTheFileOfEachTensor) {
   const TemporaryFolder folder;
   fs::copy_file(kReference / "torch_bad/ok_zip.bin", folder.path() / "pytorch_model.bin");
   EXPECT_EQ(text_of(folder.path()),
-            "w  float32 [2, 3]  pytorch_model.bin\nHugging Face folder: 1 tensors, 6 parameters, 24 bytes\n");
+            "w  float32 [2, 3]  pytorch_model.bin\nHugging Face folder: 1 tensor, 6 parameters, 24 bytes\n");
   EXPECT_EQ(inspection_json(inspect_weights(folder.path()))["entries"][0]["file"], "pytorch_model.bin");
   EXPECT_USER_ERROR(text_of(kReference), "holds none of model.safetensors");
 }
