@@ -37,10 +37,13 @@ bool is_webp(Bytes bytes) {
 bool is_bmp(Bytes bytes) {
   return has(bytes, 0, "BM");
 }
+bool is_tiff(Bytes bytes) {
+  return has(bytes, 0, {"II*\0", 4}) || has(bytes, 0, {"MM\0*", 4});
+}
 
-std::int64_t big_endian(Bytes bytes, std::size_t offset) {
+std::int64_t big_endian(Bytes bytes, std::size_t offset, std::size_t count = 4) {
   std::int64_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value = value << 8 | bytes[offset + i];
+  for (std::size_t i = 0; i < count; ++i) value = value << 8 | bytes[offset + i];
   return value;
 }
 std::int64_t little_endian(Bytes bytes, std::size_t offset, std::size_t count) {
@@ -81,11 +84,33 @@ void check_webp(Bytes bytes, const std::string& name) {
 
 // A negative height says that the rows stand from above; OS/2's header, of 12 bytes, has short sizes.
 void check_bmp(Bytes bytes, const std::string& name) {
-  if (bytes.size() < 26) return;  // not even a header: OpenCV refuses it
+  if (bytes.size() < 26) throw UserError("'" + name + "' is a BMP that was cut short");
   const bool is_short = little_endian(bytes, 14, 4) == 12;
   const auto width = static_cast<std::int32_t>(little_endian(bytes, 18, is_short ? 2 : 4));
   const auto height = static_cast<std::int32_t>(little_endian(bytes, is_short ? 20 : 22, is_short ? 2 : 4));
   check_image_size(std::abs(std::int64_t{height}), width, name);
+}
+
+// Width and height are entries of the first directory, wherever in the file that lies.
+void check_tiff(Bytes bytes, const std::string& name) {
+  const UserError cut_short("'" + name +
+                            "' is a TIFF that was cut short or is damaged: its first directory is not whole");
+  const bool is_little = has(bytes, 0, "II");
+  const auto number = [&](std::size_t offset, std::size_t count) {
+    if (offset > bytes.size() || bytes.size() - offset < count) throw cut_short;
+    return is_little ? little_endian(bytes, offset, count) : big_endian(bytes, offset, count);
+  };
+  constexpr std::int64_t kWidth = 256, kHeight = 257, kShort = 3;
+  std::int64_t width = 0, height = 0;
+  const auto directory = static_cast<std::size_t>(number(4, 4));
+  const std::int64_t entries = number(directory, 2);
+  for (std::int64_t i = 0; i < entries; ++i) {
+    const std::size_t entry = directory + 2 + static_cast<std::size_t>(i) * 12;
+    const std::int64_t tag = number(entry, 2);
+    if (tag != kWidth && tag != kHeight) continue;
+    (tag == kWidth ? width : height) = number(entry + 8, number(entry + 2, 2) == kShort ? 2 : 4);
+  }
+  check_image_size(height, width, name);
 }
 
 cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
@@ -102,7 +127,13 @@ cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
     kind = "WebP";
     check_webp(bytes, name);
   } else if (is_bmp(bytes)) {
+    kind = "BMP";
     check_bmp(bytes, name);
+  } else if (is_tiff(bytes)) {
+    kind = "TIFF";
+    check_tiff(bytes, name);
+  } else {  // OpenCV may know it, but nobody has compared what it gives with Pillow
+    throw UserError("'" + name + "' is not a picture that can be read (JPEG, PNG, WebP, BMP or TIFF)");
   }
   cv::Mat decoded;
   try {
@@ -112,10 +143,7 @@ cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
   } catch (const cv::Exception&) {
     decoded.release();
   }
-  if (decoded.empty()) {
-    if (kind != nullptr) throw UserError("'" + name + "' is a damaged " + kind);
-    throw UserError("'" + name + "' is not a picture that can be read (JPEG, PNG, WebP, BMP or TIFF)");
-  }
+  if (decoded.empty()) throw UserError("'" + name + "' is a damaged " + kind);
   check_image_size(decoded.rows, decoded.cols, name);
   const int depth = decoded.depth(), channels = decoded.channels();
   if ((depth != CV_8U && depth != CV_16U) || (channels != 1 && channels != 3 && channels != 4)) {

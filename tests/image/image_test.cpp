@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <opencv2/imgcodecs.hpp>
 #include <string>
 
 #include "blip2/core/config.h"
@@ -137,6 +138,45 @@ TEST(DecodeImage, HugeClaimsAreRefusedBeforeDecoding) {
   EXPECT_USER_ERROR(decode_image(bmp, "bomb.bmp"), "'bomb.bmp' claims to be 20480 x 20480 pixels");
   bmp[14] = 12, bmp[20] = 0x00, bmp[21] = 0x50;  // the same in OS/2's short header
   EXPECT_USER_ERROR(decode_image(bmp, "bomb.bmp"), "'bomb.bmp' claims to be 20480 x 20480 pixels");
+}
+
+std::vector<std::uint8_t> tiff_of(const Image& image) {
+  cv::Mat bgr(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) bgr.data[i - i % 3 + 2 - i % 3] = image.pixels[i];
+  std::vector<std::uint8_t> bytes;
+  cv::imencode(".tiff", bgr, bytes);
+  return bytes;
+}
+
+TEST(DecodeImage, TiffIsReadAndItsSizeIsLookedAtFirst) {
+  const Image image = load_image(kData / "noise.png");
+  auto tiff = tiff_of(image);
+  EXPECT_EQ(decode_image(tiff, "noise.tiff").pixels, image.pixels);
+  ASSERT_EQ(tiff[0], 'I');  // little-endian
+  const std::size_t directory = tiff[4] | tiff[5] << 8 | tiff[6] << 16;
+  std::size_t entry = directory + 2;
+  while (tiff[entry] != 0x01 || tiff[entry + 1] != 0x01) entry += 12;  // 257, the height
+  const auto healthy = tiff;
+  tiff[entry + 2] = 4, tiff[entry + 8] = 0, tiff[entry + 9] = 0, tiff[entry + 10] = 0, tiff[entry + 11] = 0x40;
+  EXPECT_USER_ERROR(decode_image(tiff, "bomb.tiff"),
+                    "'bomb.tiff' claims to be 33 x 1073741824 pixels; pictures of 1 to");
+  for (const std::size_t length : {std::size_t{4}, std::size_t{9}, directory + 1, directory + 20}) {
+    EXPECT_USER_ERROR(decode_image(std::span(healthy.data(), std::min(length, healthy.size() - 8)), "cut.tiff"),
+                      "'cut.tiff' is a");
+  }
+  tiff = healthy;
+  tiff[7] = 0x7f;  // the directory would lie 2 GB behind
+  EXPECT_USER_ERROR(decode_image(tiff, "far.tiff"),
+                    "'far.tiff' is a TIFF that was cut short or is damaged: its first directory is not whole");
+}
+
+TEST(DecodeImage, FormatsThatOpenCvKnowsBesideAreRefused) {
+  const std::string ppm = "P6 1 1 255 abc";
+  EXPECT_USER_ERROR(decode_image({reinterpret_cast<const std::uint8_t*>(ppm.data()), ppm.size()}, "x.ppm"),
+                    "'x.ppm' is not a picture that can be read (JPEG, PNG, WebP, BMP or TIFF)");
+  const std::string bmp = "BM and no more";
+  EXPECT_USER_ERROR(decode_image({reinterpret_cast<const std::uint8_t*>(bmp.data()), bmp.size()}, "x.bmp"),
+                    "'x.bmp' is a BMP that was cut short");
 }
 
 TEST(EncodePng, DecodesToTheSamePixels) {

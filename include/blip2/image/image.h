@@ -25,15 +25,12 @@ struct ImageRgba {
   std::vector<std::uint8_t> pixels;
 };
 
-/**
- * Pictures with more pixels are refused (Pillow's limit for a "decompression bomb"): JPEG, PNG, WebP and BMP before
- * they are decoded, TIFF afterwards, for which OpenCV's own limit of 2^30 pixels bounds the memory.
- */
+/** Pictures with more pixels are refused before they are decoded (Pillow's limit for a "decompression bomb"). */
 inline constexpr std::int64_t kMaxImagePixels = 178'956'970;
 
 /**
  * Decodes JPEG, PNG, WebP, BMP or TIFF bytes to RGB as Pillow's `convert("RGB")` does; `name` stands in errors.
- * Throws UserError when the bytes are no picture, damaged, cut short or describe too many pixels.
+ * Throws UserError when the bytes are no picture of these kinds, damaged, cut short or describe too many pixels.
  * Source: Hugging Face spec, section 5.2, steps 1-2.
  */
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name);
