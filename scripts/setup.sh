@@ -6,9 +6,11 @@
 set -euo pipefail
 
 torch_version=2.15.0
-packages=(g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-pip clang-format
+packages=(g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-pip clang clang-format
   libjpeg-dev libopencv-dev libsentencepiece-dev nlohmann-json3-dev libcli11-dev libicu-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev tuxpaint-stamps-default)
+# The sanitizers that the fuzz targets link; in Ubuntu 22.04 clang brings them along.
+grep -qs 'VERSION_CODENAME=jammy' /etc/os-release || packages+=(libclang-rt-dev)
 # Every wheel names the oldest glibc it runs on, and pip takes only the names it is given.
 pip_platforms=(--platform manylinux2014_x86_64 --python-version 311 --only-binary=:all:)
 for minor in {17..28}; do pip_platforms+=(--platform "manylinux_2_${minor}_x86_64"); done

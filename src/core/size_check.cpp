@@ -10,4 +10,10 @@ void check_size(const std::string& section, const std::string& name, std::int64_
                   std::to_string(largest));
 }
 
+void check_token_id(const std::string& section, const std::string& name, std::int64_t id, std::int64_t vocabulary) {
+  if (id >= -1 && id < vocabulary) return;
+  throw UserError(section + ": " + name + " " + std::to_string(id) + " must lie in the vocabulary of " +
+                  std::to_string(vocabulary));
+}
+
 }  // namespace blip2

@@ -56,6 +56,9 @@ void validate(const OptOptions& options) {
     refuse("hidden_size " + std::to_string(options.hidden_size) +
            " must be a positive multiple of num_attention_heads " + std::to_string(options.num_attention_heads));
   }
+  check_token_id("text_config", "pad_token_id", options.pad_token_id, options.vocab_size);
+  check_token_id("text_config", "bos_token_id", options.bos_token_id, options.vocab_size);
+  check_token_id("text_config", "eos_token_id", options.eos_token_id, options.vocab_size);
   for (const double probability : {options.dropout, options.attention_dropout}) {
     if (!(probability >= 0 && probability < 1)) refuse("dropout probabilities must lie in [0, 1)");
   }

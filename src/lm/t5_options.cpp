@@ -74,6 +74,9 @@ void validate(const T5Options& options) {
     refuse("relative_attention_max_distance " + std::to_string(options.relative_attention_max_distance) +
            " must lie above half of relative_attention_num_buckets " + std::to_string(buckets));
   }
+  check_token_id("text_config", "pad_token_id", options.pad_token_id, options.vocab_size);
+  check_token_id("text_config", "eos_token_id", options.eos_token_id, options.vocab_size);
+  check_token_id("text_config", "bos_token_id", options.bos_token_id.value_or(-1), options.vocab_size);
   if (options.decoder_start_token_id < 0 || options.decoder_start_token_id >= options.vocab_size) {
     refuse("decoder_start_token_id " + std::to_string(options.decoder_start_token_id) +
            " must lie in the vocabulary of " + std::to_string(options.vocab_size));

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "blip2/core/error.h"
+#include "models/generator_options.h"
 
 namespace blip2 {
 namespace {

@@ -1,6 +1,7 @@
 #include "blip2/models/blip2_options.h"
 
 #include "blip2/core/size_check.h"
+#include "models/generator_options.h"
 
 namespace blip2 {
 
@@ -23,6 +24,14 @@ void resolve(Blip2Options& options) {
   validate(options.qformer_config);
   check_size("model", "num_query_tokens", options.num_query_tokens);
   check_size("model", "image_text_hidden_size", options.image_text_hidden_size);
+}
+
+void resolve(Blip2GeneratorOptions& options) {
+  resolve(static_cast<Blip2Options&>(options));
+  validate(options.text_config);
+  const LanguageModelOptions& text = options.text_config;
+  const std::int64_t vocabulary = text.model_type == "t5" ? text.t5.vocab_size : text.opt.vocab_size;
+  if (options.image_token_index) check_token_id("model", "image_token_index", *options.image_token_index, vocabulary);
 }
 
 }  // namespace blip2

@@ -10,7 +10,9 @@
 #include "core/in_quotes.h"
 #include "models/language_tensors.h"
 #include "models/lora_merging.h"
+#include "models/published_names.h"
 #include "models/stage1_heads.h"
+#include "models/stored_sizes.h"
 #include "models/weight_format_loading.h"
 
 namespace blip2 {
@@ -18,18 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-/** Earlier spellings of a key give way to the present one. */
-json with_present_names(json config) {
-  auto rename = [](json& object, const char* earlier, const char* present) {
-    if (object.is_object() && object.contains(earlier) && !object.contains(present)) object[present] = object[earlier];
-  };
-  rename(config, "image_token_id", "image_token_index");
-  if (config.contains("qformer_config")) {
-    rename(config["qformer_config"], "qformer_text_input", "use_qformer_text_input");
-  }
-  return config;
-}
 
 /** Throws where the config names another class than the one that is to be loaded; older files name none. */
 void check_architecture(const json& config, const fs::path& folder, const std::string& expected,
@@ -54,12 +44,6 @@ PublishedFolder read_published(const fs::path& folder) {
 
 }  // namespace
 
-Blip2GeneratorOptions published_options(const json& config, const fs::path& folder) {
-  Blip2GeneratorOptions options;
-  read_config(with_present_names(config), options, (folder / "config.json").string(), UnknownKeys::kIgnore);
-  return options;
-}
-
 bool is_published(const json& config) {
   const auto type = config.find("model_type");
   return type != config.end() && *type == "blip-2";
@@ -77,6 +61,8 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   check_architecture(published.config, folder, "Blip2ForConditionalGeneration", "generating text");
   const ModelTensors tensors(folder);
   const LanguageTensors language = adapt_to_tensors(published.options.text_config, tensors, "language_model.");
+  check_stored_sizes(published.options, tensors);
+  check_stored_sizes(published.options.text_config, tensors, "language_model.");
   const SkipInitialization read_next;
   GeneratorModel result;
   result.model = Blip2Generator(published.options);
@@ -99,6 +85,8 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
 RepresentationModel load_published_retrieval(const fs::path& folder, WeightFormat format, const LoraFolders& lora) {
   PublishedFolder published = read_published(folder);
   check_architecture(published.config, folder, "Blip2ForImageTextRetrieval", "matching texts with pictures");
+  const ModelTensors tensors(folder);
+  check_stored_sizes(published.options, tensors);
   RepresentationModel result;
   {
     const SkipInitialization read_next;
@@ -111,7 +99,7 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   LoraMerging adapters(LoraMerging::with_own(folder, lora));
   adapters.bind(*result.model);
   adapters.attach(load);
-  load_parameters(*result.model, ModelTensors(folder), load);
+  load_parameters(*result.model, tensors, load);
   load_stage1_heads(*result.model, folder);
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);

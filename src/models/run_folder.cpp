@@ -15,6 +15,7 @@
 #include "models/blip2_language.h"
 #include "models/language_tensors.h"
 #include "models/lora_merging.h"
+#include "models/stored_sizes.h"
 #include "models/weight_format_loading.h"
 
 namespace blip2 {
@@ -164,6 +165,7 @@ LanguageSource open_language_model(const std::filesystem::path& folder) {
   ModelTensors tensors(weights);
   LanguageTensors stored = adapt_to_tensors(options, tensors, "");
   adapt_to_blip2(options, *tokenizer);
+  check_stored_sizes(options, tensors, "");
   return {std::move(tensors), options, std::move(stored), std::move(tokenizer)};
 }
 

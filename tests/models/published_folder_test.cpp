@@ -162,6 +162,51 @@ TEST(PublishedGenerator, NamesEveryTensorThatDoesNotFit) {
       "'query_tokens' has shape [1, 9, 32] where the model has [1, 8, 32], 'qformer.extra' is unexpected");
 }
 
+/** What loading a copy says whose config.json has `value` at `pointer`. */
+void expect_refused(const std::string& kind, const char* pointer, const json& value, const std::string& sentence) {
+  const TemporaryFolder folder;
+  const fs::path copy = copy_of(kind, folder);
+  change_json(copy / "config.json", [&](json& config) { config[json::json_pointer(pointer)] = value; });
+  if (kind == "retrieval") {
+    EXPECT_USER_ERROR(load_published_retrieval(copy), sentence);
+  } else {
+    EXPECT_USER_ERROR(load_published_generator(copy), sentence);
+  }
+}
+
+TEST(PublishedGenerator, RefusesSizesThatTheWeightsDoNotHold) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 24;  // squared, 1 PB: asking for it would fail otherwise
+  const std::vector<std::pair<const char*, std::string>> cases = {
+      {"/text_config/vocab_size",
+       "config.json says text_config.vocab_size 16777216, but the weights do not hold as "
+       "much: 'language_model.model.decoder.embed_tokens.weight' has shape [592, 40]"},
+      {"/text_config/hidden_size", "'language_model.model.decoder.layers.0.fc1.weight' has shape"},
+      {"/text_config/ffn_dim", "config.json says text_config.ffn_dim 16777216"},
+      {"/text_config/max_position_embeddings", "config.json says text_config.max_position_embeddings 16777216"},
+      {"/vision_config/hidden_size", "config.json says vision_config.hidden_size 16777216"},
+      {"/vision_config/intermediate_size", "'vision_model.encoder.layers.0.mlp.fc1.weight' has shape"},
+      {"/qformer_config/hidden_size", "config.json says qformer_config.hidden_size 16777216"},
+      {"/qformer_config/intermediate_size", "'qformer.encoder.layer.0.intermediate_query.dense.weight' has shape"},
+      {"/num_query_tokens", "config.json says num_query_tokens 16777216"},
+  };
+  for (const auto& [pointer, sentence] : cases) expect_refused("opt", pointer, kHuge, sentence);
+  expect_refused("opt", "/vision_config/image_size", 16384,
+                 "config.json says vision_config.image_size with its number of positions 1368901");
+  expect_refused("retrieval", "/qformer_config/vocab_size", kHuge, "'embeddings.word_embeddings.weight' has shape");
+  expect_refused("retrieval", "/image_text_hidden_size", kHuge, "'vision_projection.weight' has shape");
+}
+
+TEST(PublishedGenerator, RefusesIdsOutsideTheVocabulary) {
+  expect_refused("opt", "/image_token_index", 592, "model: image_token_index 592 must lie in the vocabulary of 592");
+  expect_refused("opt", "/image_token_index", -2, "model: image_token_index -2 must lie");
+  expect_refused("opt", "/text_config/eos_token_id", 70000,
+                 "text_config: eos_token_id 70000 must lie in the vocabulary of 592");
+  expect_refused("opt", "/text_config/num_attention_heads", 7,
+                 "text_config: hidden_size 40 must be a positive multiple of num_attention_heads 7");
+  expect_refused("opt", "/qformer_config/num_hidden_layers", -1,
+                 "qformer_config: num_hidden_layers -1 must lie between 1 and 1024");
+}
+
 TEST(PublishedGenerator, RefusesWhatItIsNot) {
   EXPECT_USER_ERROR(load_generator_model(published("retrieval")),
                     "holds a 'Blip2ForImageTextRetrieval', but generating text needs a Blip2ForConditionalGeneration");

@@ -14,4 +14,10 @@ inline constexpr std::int64_t kMostLayers = 1024;
 void check_size(const std::string& section, const std::string& name, std::int64_t size,
                 std::int64_t largest = kLargestSize);
 
+/**
+ * Throws UserError "SECTION: NAME ID must lie in the vocabulary of VOCABULARY" unless it does; -1, which says that
+ * there is no such token, passes too.
+ */
+void check_token_id(const std::string& section, const std::string& name, std::int64_t id, std::int64_t vocabulary);
+
 }  // namespace blip2
