@@ -29,6 +29,11 @@ fuzz() {
   while read -r seed; do
     cp "$seed" "$build/seeds/$target/$((number += 1))"
   done < <(seeds "$target")
+  if [ "$target" = tokenizer_json ]; then  # small ones, each of other parts, one in a line
+    sed -nE 's/^.*"tokenizer": ?(\{.*\}), ?"lines".*$/\1/p' $data/text/tokenizer_json/components.jsonl |
+      split -l 1 - "$build/seeds/$target/component-"
+  fi
+  number=$(find "$build/seeds/$target" -type f | wc -l)
   [ ! -e "tests/fuzz/$target.dict" ] || options=(-dict="tests/fuzz/$target.dict")
   # Leaks of a reader that threw are findings too. The largest seed decides how long inputs get.
   if "$build/bin/fuzz_$target" "$build/corpus/$target" "$build/seeds/$target" -max_total_time="$seconds" -timeout=20 \
