@@ -1,6 +1,6 @@
 #include "checkpoint/pickle_writer.h"
 
-#include <array>
+#include "checkpoint/dtype_names.h"
 
 namespace blip2 {
 namespace {
@@ -10,26 +10,11 @@ constexpr char kMark = '(', kEmptyDict = '}', kSetItems = 'u', kEmptyTuple = ')'
                kGlobal = 'c', kPersistentId = 'Q', kFalse = '\x89', kUnicode = 'X', kInteger32 = 'J',
                kLongInteger = '\x8a', kStop = '.';
 
-struct Storage {
-  at::ScalarType dtype;
-  const char* name;
-};
-constexpr std::array<Storage, 10> kStorages{{{at::kFloat, "FloatStorage"},
-                                             {at::kHalf, "HalfStorage"},
-                                             {at::kBFloat16, "BFloat16Storage"},
-                                             {at::kDouble, "DoubleStorage"},
-                                             {at::kLong, "LongStorage"},
-                                             {at::kInt, "IntStorage"},
-                                             {at::kShort, "ShortStorage"},
-                                             {at::kChar, "CharStorage"},
-                                             {at::kByte, "ByteStorage"},
-                                             {at::kBool, "BoolStorage"}}};
-
 const char* storage_name(at::ScalarType dtype) {
-  for (const Storage& storage : kStorages) {
-    if (storage.dtype == dtype) return storage.name;
-  }
-  TORCH_CHECK(false, "save_torch_archive: dtype ", dtype, " is not written: convert the tensor first");
+  const DtypeNames* names = names_of(dtype);
+  TORCH_CHECK(names != nullptr && names->storage != nullptr, "save_torch_archive: dtype ", dtype,
+              " is not written: convert the tensor first");
+  return names->storage;
 }
 
 }  // namespace
