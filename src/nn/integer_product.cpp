@@ -98,6 +98,7 @@ void round_blocks(const at::Tensor& weight, std::int64_t begin, std::int64_t end
 }  // namespace
 
 void run_kernel(void (*kernel)(const LinearTask&), const LinearTask& task, std::int64_t out, std::int64_t row_bytes) {
+  if (task.rows == 0) return;
   // Whole tiles of every variant: six, five, four, three and two rows.
   const std::int64_t most = std::max<std::int64_t>(12, kRowBytes / row_bytes);
   const std::int64_t parts = (task.rows + most - 1) / most;

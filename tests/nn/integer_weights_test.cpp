@@ -165,6 +165,7 @@ TEST(IntegerWeights, Int4LayersKeepTheirBiasAndEveryRowApart) {
   EXPECT_GT(largest_difference(y, wide), 1e-4);
   for (std::int64_t row = 0; row < 4; ++row) EXPECT_TRUE(torch::equal(layer->forward(x[1][row]), y[1][row])) << row;
   EXPECT_TRUE(torch::equal(layer->forward(torch::zeros({1, 200}))[0], layer->bias));
+  EXPECT_EQ(layer->forward(torch::zeros({0, 200})).sizes(), at::IntArrayRef({0, 37}));
   const at::Tensor bad = torch::full({1, 200}, std::nan(""));
   EXPECT_TRUE(layer->forward(bad).isnan().all().item<bool>());
 }
