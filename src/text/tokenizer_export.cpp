@@ -72,6 +72,23 @@ void add_missing_tokens(Json& root, const Tokenizer& tokenizer, const TokenizerF
   }
 }
 
+/** A byte-level BPE makes "<unk>" of no text, unless its files list it among the tokens that texts are cut at. */
+std::optional<std::int64_t> unreachable_token(const Tokenizer& tokenizer) {
+  if (dynamic_cast<const ByteBpeTokenizer*>(&tokenizer) == nullptr) return std::nullopt;
+  const auto id = tokenizer.find("<unk>");
+  if (!id) return std::nullopt;
+  const auto reached = tokenizer.encode("<unk>", /*add_special_tokens=*/false);
+  return std::find(reached.begin(), reached.end(), *id) == reached.end() ? id : std::nullopt;
+}
+
+void check_image_token(const Tokenizer& tokenizer, std::int64_t id) {
+  const auto own = tokenizer.find(kImageToken);
+  if (own ? id == *own : id == tokenizer.vocabulary_size() || id == unreachable_token(tokenizer)) return;
+  throw UserError("the model's image_token_index is " + std::to_string(id) + ", expected " +
+                  (own ? std::to_string(*own) + ", where its tokenizer has '" + kImageToken + "'"
+                       : std::to_string(tokenizer.vocabulary_size()) + ", the first id behind its tokenizer's"));
+}
+
 void add_image_token(Json& root, const Tokenizer& tokenizer, std::int64_t id) {
   if (tokenizer.find(kImageToken) == id) return;
   Json& added = root["added_tokens"];
@@ -91,14 +108,15 @@ void sort_added_tokens(Json& root) {
   std::stable_sort(added.begin(), added.end(), [](const Json& a, const Json& b) { return a.at("id") < b.at("id"); });
 }
 
-/** "bos_token" and the like with the tokens that have these parts. */
-Json token_names(const Json& root, const Tokenizer& tokenizer, const TokenizerFiles& files) {
+/** "bos_token" and the like with the tokens that have these parts; Python adds a token that is named and not there. */
+Json token_names(const Json& root, const TokenizerFiles& files) {
+  const std::set<std::string> known = tokens_in(root);
   Json names = Json::object();
   for (const auto& [key, token] : files.names) {
-    if (tokenizer.find(token)) names[key] = token;
+    if (known.count(token) != 0) names[key] = token;
   }
   const auto otherwise = [&](const char* key, const char* token) {
-    if (!names.contains(key) && files.names.count(key) == 0 && tokenizer.find(token)) names[key] = token;
+    if (!names.contains(key) && files.names.count(key) == 0 && known.count(token) != 0) names[key] = token;
   };
   const Json type = root.at("model").value("type", Json());
   if (type == "WordPiece") {
@@ -117,12 +135,16 @@ Json token_names(const Json& root, const Tokenizer& tokenizer, const TokenizerFi
   return names;
 }
 
-Json make_config(const Json& names, bool is_bpe, const SavedFiles& saved, const TokenizerExport& options) {
+Json make_config(const Json& names, const TokenizerFiles& files, bool is_bpe, const SavedFiles& saved,
+                 const TokenizerExport& options) {
   Json config = saved.has("tokenizer_config.json") ? load_json(saved.path() / "tokenizer_config.json") : Json::object();
   // Where the files once lay, and what tokenizer.json says; rebuilding classes are not wanted.
   for (const char* key : {"added_tokens_decoder", "auto_map", "backend", "name_or_path", "special_tokens_map_file",
                           "tokenizer_file", "vocab_file", "merges_file"}) {
     config.erase(key);
+  }
+  for (const auto& [key, token] : files.names) {
+    if (!token.empty()) config.erase(key);
   }
   config.update(names);
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
@@ -148,9 +170,8 @@ std::int64_t image_token_id(const Tokenizer& tokenizer, std::int64_t rows) {
   const auto own = tokenizer.find(kImageToken);
   if (own && *own < rows) return *own;
   if (!own && tokenizer.vocabulary_size() < rows) return tokenizer.vocabulary_size();
-  const auto unreachable = tokenizer.find("<unk>");
-  const bool is_byte_bpe = dynamic_cast<const ByteBpeTokenizer*>(&tokenizer) != nullptr;
-  if (!own && is_byte_bpe && unreachable) return *unreachable;
+  const auto unreachable = unreachable_token(tokenizer);
+  if (!own && unreachable) return *unreachable;
   throw UserError("no room for '" + kImageToken + "', the placeholder of a picture: the language model has " +
                   std::to_string(rows) + " rows in its token table and the tokenizer needs " +
                   std::to_string(tokenizer.vocabulary_size() + (own ? 0 : 1)) +
@@ -158,16 +179,17 @@ std::int64_t image_token_id(const Tokenizer& tokenizer, std::int64_t rows) {
 }
 
 void export_tokenizer(const Tokenizer& tokenizer, const fs::path& folder, const TokenizerExport& options) {
+  if (options.image_token) check_image_token(tokenizer, *options.image_token);
   const SavedFiles saved(tokenizer, folder);
   const TokenizerFiles files = read_tokenizer_files(saved.path());
   Json root = describe(tokenizer, files, saved);
   add_missing_tokens(root, tokenizer, files);
   if (options.image_token) add_image_token(root, tokenizer, *options.image_token);
   sort_added_tokens(root);
-  const Json names = token_names(root, tokenizer, files);
+  const Json names = token_names(root, files);
   write_file_atomically(folder / "tokenizer.json", text_of(root));
   const bool is_bpe = root.at("model").value("type", Json()) == "BPE";
-  write_file_atomically(folder / "tokenizer_config.json", text_of(make_config(names, is_bpe, saved, options)));
+  write_file_atomically(folder / "tokenizer_config.json", text_of(make_config(names, files, is_bpe, saved, options)));
   write_file_atomically(folder / "special_tokens_map.json", text_of(names));
 }
 

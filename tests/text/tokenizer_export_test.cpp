@@ -148,6 +148,51 @@ TEST(ImageToken, TakesTheUnreachableTokenWhereNoRowIsSpare) {
   EXPECT_EQ(image_token_id(*loaded, size), 3);
 }
 
+TEST(ImageToken, IsRefusedWhereItWouldTakeAnothersPlaceOrLeaveAGap) {
+  const TemporaryFolder folder;
+  const auto with = load_tokenizer(text_data("opt"));
+  EXPECT_USER_ERROR((export_tokenizer(*with, folder.path(), {7}), 0),
+                    "the model's image_token_index is 7, expected 565, where its tokenizer has '<image>'");
+  const auto without = make_byte_bpe(train_byte_bpe({"a dog"}, 262));
+  const std::int64_t size = without->vocabulary_size();
+  for (const std::int64_t id : {std::int64_t{-1}, std::int64_t{7}, size - 1, size + 1}) {
+    EXPECT_USER_ERROR((export_tokenizer(*without, folder.path(), {id}), 0),
+                      "the model's image_token_index is " + std::to_string(id) + ", expected " + std::to_string(size) +
+                          ", the first id behind its tokenizer's");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(ImageToken, TakesNoPlaceThatTextReaches) {
+  const TemporaryFolder source;
+  const auto plain = make_byte_bpe(train_byte_bpe({"a dog"}, 262));
+  plain->save(source.path());
+  auto config = load_json(source.path() / "tokenizer_config.json");
+  config.erase("unk_token");
+  write_text(source.path() / "tokenizer_config.json", config.dump());
+  write_text(source.path() / "special_tokens_map.json", R"({"unk_token": "<unk>"})");
+  const auto tokenizer = load_tokenizer(source.path());
+  const std::int64_t size = tokenizer->vocabulary_size();
+  ASSERT_EQ(tokenizer->encode("<unk>", false), (Ids{3}));
+  EXPECT_USER_ERROR(image_token_id(*tokenizer, size), "no room for '<image>'");
+  EXPECT_EQ(image_token_id(*tokenizer, size + 1), size);
+  EXPECT_USER_ERROR((export_tokenizer(*tokenizer, source.path(), {3}), 0), "image_token_index is 3, expected ");
+}
+
+TEST(ImageToken, LeavesNoNameOfTheTokenThatGaveItsPlace) {
+  const TemporaryFolder folder;
+  ByteBpeOptions options;
+  options.companions["tokenizer_config.json"] = R"({"unk_token": "<unk>", "bos_token": "</s>"})";
+  const ByteBpeTokenizer tokenizer(train_byte_bpe({"a dog"}, 262), options, "test");
+  const auto loaded = exported(tokenizer, folder, {image_token_id(tokenizer, tokenizer.vocabulary_size())});
+  EXPECT_EQ(loaded->token(3), "<image>");
+  for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const auto names = load_json(folder.path() / file);
+    EXPECT_FALSE(names.contains("unk_token")) << file;
+    EXPECT_EQ(names["bos_token"], "</s>") << file;
+  }
+}
+
 TEST(ImageToken, IsRefusedWhereAnotherKindOfTokenizerHasNoRow) {
   const T5Tokenizer without(text_data("t5/spiece.model"));
   EXPECT_EQ(image_token_id(without, 512), without.vocabulary_size());
