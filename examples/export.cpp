@@ -6,6 +6,7 @@
 #include "blip2/core/error.h"
 #include "blip2/models/published_folder.h"
 #include "blip2/models/published_writer.h"
+#include "blip2/models/source_folders.h"
 #include "command_line.h"
 
 int main(int argc, char** argv) {
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
     options.dtype = blip2::export_dtype(dtype);
     blip2::check_replaceable(output);  // before a large model is read
     const bool is_retrieval = blip2::is_retrieval_model(model);
+    blip2::check_keeps_sources(output, model);
     constexpr auto kFormat = blip2::WeightFormat::kAsStored;  // the same values in less memory
     const auto notes = is_retrieval
                            ? blip2::save_published(blip2::load_representation_model(model, kFormat), output, options)

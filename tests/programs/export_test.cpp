@@ -88,6 +88,19 @@ TEST(ProgramExport, MistakesAreAnsweredWithOneSentence) {
   EXPECT_TRUE(std::filesystem::exists(world().picture(0)));
 }
 
+TEST(ProgramExport, WhatTheModelIsMadeOfIsNotReplaced) {
+  const std::string language_model = world().language_model() + "/checkpoint";
+  const std::string before = read_bytes(language_model + "/config.json");
+  for (const std::string& output :
+       {language_model, world().stage1() + "/checkpoint", world().stage2() + "/checkpoint"}) {
+    EXPECT_TRUE(failed(run("export", {"--model", world().stage2(), "--output", output}), 2, "export",
+                       "will not replace the folder '" + output + "': '" + world().stage2() + "' needs '"));
+  }
+  EXPECT_EQ(read_bytes(language_model + "/config.json"), before);
+  const std::string folder = exported(published("itm_tiny"), "exported_onto_itself");
+  EXPECT_TRUE(failed(run("export", {"--model", folder, "--output", folder + "/"}), 2, "export", "would be lost"));
+}
+
 TEST(ProgramExportInPython, OpensThemWithoutAWarningAndComputesTheSame) {
 #ifdef BLIP2_PYTHON
   const std::vector<std::string> folders = {
