@@ -2,11 +2,14 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <set>
 #include <sstream>
 
 #include "blip2/core/error.h"
 #include "blip2/core/weight_memory.h"
 #include "core/in_quotes.h"
+#include "core/real_place.h"
 
 namespace blip2 {
 namespace {
@@ -48,26 +51,43 @@ LoraMerging::LoraMerging(const LoraFolders& folders) {
   for (const auto& folder : folders) adapters_.emplace_back(folder);
 }
 
-LoraFolders LoraMerging::with_own(const fs::path& folder, const LoraFolders& others) {
+LoraFolders LoraMerging::without(const LoraFolders& named, const std::vector<fs::path>& merged) {
+  std::set<fs::path> known, once;
+  for (const auto& folder : merged) {
+    if (LoraAdapter::is_in(folder)) known.insert(real_place(folder));
+  }
   LoraFolders folders;
-  if (LoraAdapter::is_in(folder)) folders.push_back(folder);
-  for (const auto& other : others) {
-    std::error_code ignored;
-    if (folders.empty() || !fs::equivalent(folder, other, ignored)) folders.push_back(other);
+  for (const auto& folder : named) {
+    const fs::path place = real_place(folder);
+    if (!once.insert(place).second) {
+      throw UserError("the adapter in '" + folder.string() + "' is named twice: every adapter is merged once");
+    }
+    if (known.count(place) == 0) folders.push_back(folder);
   }
   return folders;
 }
 
-void LoraMerging::bind(torch::nn::Module& module, const std::string& prefix) {
+LoraFolders LoraMerging::with_own(const fs::path& folder, const LoraFolders& named) {
+  LoraFolders folders = without(named, {folder});
+  if (LoraAdapter::is_in(folder)) folders.insert(folders.begin(), folder);
+  return folders;
+}
+
+void LoraMerging::bind(torch::nn::Module& module, const LoraScope& scope) {
   const NamedTensors parameters = named_parameters(module);
+  const auto is_elsewhere = [&](const std::string& name) {
+    return std::any_of(scope.except.begin(), scope.except.end(),
+                       [&](const std::string& start) { return begins_with(name, start); });
+  };
   pending_.clear();
   for (const LoraAdapter& adapter : adapters_) {
-    const std::string outer = prefix.empty() && is_of_language_model(adapter, parameters) ? kLanguageModel : "";
+    const std::string outer = scope.prefix.empty() && is_of_language_model(adapter, parameters) ? kLanguageModel : "";
     std::string problems;
     for (const auto& [full_name, update] : adapter.updates()) {
-      if (!begins_with(full_name, prefix)) continue;
-      const std::string name = outer + full_name.substr(prefix.size());
+      if (!begins_with(full_name, scope.prefix)) continue;
+      const std::string name = outer + full_name.substr(scope.prefix.size());
       const auto found = parameters.find(name);
+      if (is_elsewhere(name) || (found == parameters.end() && !scope.strict)) continue;
       const std::string reason = found == parameters.end() ? " is not in the model" : misfit(update, found->second);
       if (!reason.empty()) {
         problems += (problems.empty() ? "" : ", ") + in_quotes(full_name) + reason;
@@ -102,6 +122,7 @@ void LoraMerging::merge(const std::string& name) {
   if (found == pending_.end()) return;
   const torch::NoGradGuard no_grad;
   auto& [parameter, updates] = found->second;
+  TORCH_CHECK(parameter.is_floating_point(), "LoraMerging: ", name, " was rounded before an adapter was merged");
   if (parameter.element_size() < 4) {
     const at::Tensor wide = parameter.is_cpu() ? empty_weight(parameter.sizes(), at::kFloat).copy_(parameter)
                                                : parameter.detach().to(at::kFloat);

@@ -11,19 +11,32 @@
 
 namespace blip2 {
 
+/** Which of an adapter's changes a module takes. */
+struct LoraScope {
+  /** The module's `weight` is the adapter's `PREFIXweight`; what it changes outside the prefix is nobody's business. */
+  std::string prefix;
+  /** So begin the module's names that are filled from elsewhere: nobody's business either. */
+  std::vector<std::string> except;
+  /** False: what the module lacks is passed over. */
+  bool strict = true;
+};
+
 class LoraMerging {
  public:
   /** Reads the adapters. Throws as LoraAdapter does. */
   explicit LoraMerging(const LoraFolders& folders = {});
 
-  /** The adapters that `folder` holds itself (none or one) and then the given ones, none twice. */
-  static LoraFolders with_own(const std::filesystem::path& folder, const LoraFolders& others = {});
-
   /**
-   * Finds what the adapters change in `module`, whose `weight` they call `PREFIXweight`; what they change outside the
-   * prefix is nobody's business. Throws as merge_lora does.
+   * The named adapters but for those beside the weights in `merged`, which are merged with these: naming one changes
+   * nothing. Throws UserError for a folder that is named twice.
    */
-  void bind(torch::nn::Module& module, const std::string& prefix = "");
+  static LoraFolders without(const LoraFolders& named, const std::vector<std::filesystem::path>& merged);
+
+  /** The adapters that `folder` holds itself (none or one) and then the named ones without it, as above. */
+  static LoraFolders with_own(const std::filesystem::path& folder, const LoraFolders& named = {});
+
+  /** Finds what the adapters change in `module`. Throws as merge_lora does. */
+  void bind(torch::nn::Module& module, const LoraScope& scope = {});
 
   /**
    * Merges every matrix of the bound module that is loaded with `options`, which call it without `prefix`, and whose
@@ -32,7 +45,7 @@ class LoraMerging {
    */
   void attach(LoadOptions& options, const std::string& prefix = "", const std::string& part = "");
 
-  /** Merges what has not been merged yet. */
+  /** Merges what has not been merged yet: after loading, so that nothing that was bound is left out. */
   void finish();
 
  private:

@@ -75,6 +75,7 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   adapters.bind(*result.model);
   adapters.attach(load);
   load_parameters(*result.model, tensors, load);
+  adapters.finish();
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
   result.config = std::move(published.config);
@@ -101,6 +102,7 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   adapters.attach(load);
   load_parameters(*result.model, tensors, load);
   load_stage1_heads(*result.model, folder);
+  adapters.finish();
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
   result.config = std::move(published.config);

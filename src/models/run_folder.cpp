@@ -119,31 +119,40 @@ Stage1Source open_stage1(const std::filesystem::path& folder) {
   return source;
 }
 
+/** The folders whose adapters are merged with the weights of a stage-1 model, whoever names them. */
+std::vector<std::filesystem::path> adapted_folders(const Stage1Source& source) {
+  std::vector<std::filesystem::path> folders{source.weights};
+  if (source.tower) folders.push_back(weights_folder(*source.tower));
+  return folders;
+}
+
 void fill_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format,
-                LoraMerging& adapters);
+                const std::vector<LoraMerging*>& adapters);
 
 /**
  * Reads `module`, a model of stage 1 or 2 around `tower`; what stage 2 has besides is in `ignore`. Of the adapters only
- * what they add to the tower is merged: the rest may be overwritten by what a later run learnt.
+ * what they add to the tower is merged: the rest may be overwritten by what a later run learnt. An adapter beside the
+ * weights is merged into whatever is of stage 1, a tower that lies elsewhere too.
  */
 void fill_from_stage1(torch::nn::Module& module, VisionEncoderImpl& tower, const Stage1Source& source,
                       WeightFormat format, LoraMerging& adapters, std::vector<std::string> ignore) {
   const bool is_whole = ignore.empty();
+  LoraMerging own(LoraMerging::with_own(source.weights));
+  own.bind(module, {"", ignore, is_whole});
   if (source.tower) {
-    fill_tower(tower, *source.tower, format, adapters);
+    fill_tower(tower, *source.tower, format, {&adapters, &own});
     ignore.insert(ignore.end(), kTowerParts.begin(), kTowerParts.end());
   }
   LoadOptions load = from(source.weights, std::move(ignore));
   load.strict = is_whole;  // stage 1's text side and heads have no place in stage 2
   keep_matrices(module, {{"vision_model.", image_encoder_format(format)}}, load);
   adapters.attach(load, "", "vision_model.");
-  LoraMerging own(LoraMerging::with_own(source.weights));
-  own.bind(module);
   own.attach(load);
   const LoadReport report = load_parameters(module, ModelTensors(source.weights), load);
   if (!report.missing.empty()) {
     throw UserError("'" + source.weights.string() + "' lacks '" + report.missing.front() + "', which stage 2 needs");
   }
+  own.finish();
 }
 
 /** A language model's folder that has been looked at but not read. */
@@ -180,6 +189,7 @@ void fill_language_model(LanguageModel& model, const LanguageSource& source, Wei
   own.bind(model.module());
   own.attach(load);
   load_parameters(model.module(), source.tensors, load);
+  own.finish();
 }
 
 }  // namespace
@@ -211,7 +221,9 @@ ModelOrigin describe_origin(const std::filesystem::path& folder) {
     const LoraAdapter adapter(own);
     for (const auto& [name, update] : adapter.updates()) {
       fingerprint.add(name.data(), name.size());
+      fingerprint.add(&update.scale, sizeof update.scale);
       for (const at::Tensor& half : {update.a.contiguous(), update.b.contiguous()}) {
+        fingerprint.add(half.sizes().data(), half.sizes().size() * sizeof(std::int64_t));
         fingerprint.add(half.data_ptr(), half.nbytes());
       }
     }
@@ -233,7 +245,7 @@ void check_origin(const ModelOrigin& origin, const std::string& needed_by) {
 namespace {
 
 void fill_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format,
-                LoraMerging& adapters) {
+                const std::vector<LoraMerging*>& adapters) {
   LoadOptions load = from(weights_folder(folder), {"post_layernorm."});
   load.prefix = "vision_model.";
   const ModelTensors tensors(load.source);
@@ -249,20 +261,19 @@ void fill_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, W
     }
   }
   keep_matrices(tower, {{"", image_encoder_format(format)}}, load);
-  adapters.attach(load, "vision_model.");
+  for (LoraMerging* others : adapters) others->attach(load, "vision_model.");
   LoraMerging own(LoraMerging::with_own(tensors.folder()));
-  own.bind(tower, load.prefix);
+  own.bind(tower, {load.prefix, load.ignore});
   own.attach(load);
   load_parameters(tower, tensors, load);
+  own.finish();
 }
 
 /** As join_for_stage2; what the adapters add to frozen parts is merged. */
-GeneratorModel join(const std::filesystem::path& stage1, const std::filesystem::path& language_model,
-                    WeightFormat format, LoraMerging& adapters) {
-  const Stage1Source source = open_stage1(stage1);
-  LanguageSource language = open_language_model(language_model);
+GeneratorModel join(const Stage1Source& source, LanguageSource language, WeightFormat format, LoraMerging& adapters) {
   Blip2GeneratorOptions options;
   static_cast<Blip2Options&>(options) = source.options;
+  options.image_token_index.reset();  // an id of another vocabulary
   options.text_config = language.options;
   GeneratorModel result;
   {
@@ -282,15 +293,14 @@ GeneratorModel join(const std::filesystem::path& stage1, const std::filesystem::
 }  // namespace
 
 void load_vision_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, WeightFormat format) {
-  LoraMerging none;
-  fill_tower(tower, folder, format, none);
+  fill_tower(tower, folder, format, {});
 }
 
 RepresentationModel load_representation_model(const std::filesystem::path& folder, WeightFormat format,
                                               const LoraFolders& lora) {
   const Stage1Source source = open_stage1(folder);
   if (is_published(source.config)) return load_published_retrieval(source.weights, format, lora);
-  LoraMerging adapters(lora);
+  LoraMerging adapters(LoraMerging::without(lora, adapted_folders(source)));
   RepresentationModel result;
   {
     const SkipInitialization read_next;
@@ -322,16 +332,20 @@ LanguageModelFolder load_language_model(const std::filesystem::path& folder) {
 GeneratorModel join_for_stage2(const std::filesystem::path& stage1, const std::filesystem::path& language_model,
                                WeightFormat format) {
   LoraMerging none;
-  return join(stage1, language_model, format, none);
+  const Stage1Source source = open_stage1(stage1);
+  return join(source, open_language_model(language_model), format, none);
 }
 
 GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightFormat format, const LoraFolders& lora) {
   const std::filesystem::path weights = weights_folder(folder);
   const nlohmann::json config = load_model_config(weights);
   if (is_published(config)) return load_published_generator(weights, format, lora);
-  LoraMerging adapters(lora);
-  GeneratorModel result =
-      join(frozen_part(config, "stage1", folder), frozen_part(config, "language_model", folder), format, adapters);
+  const Stage1Source stage1 = open_stage1(frozen_part(config, "stage1", folder));
+  LanguageSource language = open_language_model(frozen_part(config, "language_model", folder));
+  std::vector<std::filesystem::path> adapted = adapted_folders(stage1);
+  adapted.push_back(language.tensors.folder());
+  LoraMerging adapters(LoraMerging::with_own(weights, LoraMerging::without(lora, adapted)));
+  GeneratorModel result = join(stage1, std::move(language), format, adapters);
   result.config = config;
   if (format == WeightFormat::kFloat32) result.model->freeze();
   std::vector<std::string> frozen(kTowerParts.begin(), kTowerParts.end());

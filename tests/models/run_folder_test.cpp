@@ -103,6 +103,19 @@ TEST(LoadLanguageModel, FlanT5HasTheExactGeluAndTheHeadInItsFile) {
   EXPECT_TRUE(torch::equal(parameters.at("lm_head.weight"), head));
 }
 
+TEST(JoinForStage2, TheFirstStagesPlaceholderIsNoTokenOfTheLanguageModel) {
+  const TemporaryFolder folder;
+  const fs::path stage1 = folder.path() / "stage1", language_model = folder.path() / "opt";
+  fs::copy(test_data("cases/itm_tiny/model"), stage1);
+  nlohmann::json config = load_json(stage1 / "config.json");
+  config["image_token_index"] = 30;  // in BERT's vocabulary
+  write_json(stage1 / "config.json", config);
+  fs::create_directory(language_model);
+  write_opt(language_model, /*tied=*/true);
+  EXPECT_EQ(load_representation_model(stage1).model->options().image_token_index, 30);
+  EXPECT_FALSE(join_for_stage2(stage1, language_model).model->options().image_token_index.has_value());
+}
+
 VisionOptions small_vision(std::int64_t layers) {
   VisionOptions options;
   options.hidden_size = 16;
