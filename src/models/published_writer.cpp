@@ -117,15 +117,21 @@ std::vector<std::string> save_published(const RepresentationModel& retrieval, co
   check_image_encoder(model.vision_config);
   std::optional<std::int64_t> placeholders;
   if (model.image_token_index) placeholders = model.num_query_tokens;
+  const bool new_heads = has_new_stage1_heads(*retrieval.model);
   write_folder(folder, [&](const fs::path& target) {
     write_json(target / "config.json", retrieval_config(model, dtype_name(options.dtype)));
     write_json(target / "preprocessor_config.json", preprocessor_config(retrieval.transform));
     write_json(target / "processor_config.json", processor_config(placeholders));
     export_tokenizer(*retrieval.tokenizer, target);
-    save_stage1_heads(*retrieval.model, target);
+    if (!new_heads) save_stage1_heads(*retrieval.model, target);
     save_model_tensors(published_tensors(*retrieval.model, options.dtype), target, options.largest_file);
   });
-  return differences(model);
+  std::vector<std::string> notes = differences(model);
+  if (new_heads) {
+    notes.push_back("no " + std::string(kStage1HeadsFile) +
+                    " was written: the head for text generation and the temperature were never trained");
+  }
+  return notes;
 }
 
 }  // namespace blip2

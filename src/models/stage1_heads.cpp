@@ -1,11 +1,21 @@
 #include "models/stage1_heads.h"
 
+#include <torch/torch.h>
+
 #include "blip2/checkpoint/module_state.h"
 
 namespace blip2 {
 
 bool is_stage1_head(const std::string& name) {
   return name == "temperature" || name.rfind("itg_head.", 0) == 0;
+}
+
+bool has_new_stage1_heads(const Blip2QFormerImpl& model) {
+  if (model.temperature.item<float>() != 0.07F) return false;
+  for (const auto& [name, parameter] : named_parameters(model)) {
+    if (name == "itg_head.bias") return parameter.eq(0).all().item<bool>();
+  }
+  return false;
 }
 
 void save_stage1_heads(const Blip2QFormerImpl& model, const std::filesystem::path& folder) {

@@ -13,6 +13,9 @@ inline constexpr const char* kStage1HeadsFile = "stage1_heads.safetensors";
 /** Whether Hugging Face's retrieval class lacks the parameter of this name. */
 bool is_stage1_head(const std::string& name);
 
+/** Whether both are as a new model has them, neither read nor trained: the temperature 0.07, the head's biases zero. */
+bool has_new_stage1_heads(const Blip2QFormerImpl& model);
+
 /** Writes the file into an existing folder. Throws WorldError. */
 void save_stage1_heads(const Blip2QFormerImpl& model, const std::filesystem::path& folder);
 

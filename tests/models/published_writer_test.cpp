@@ -163,18 +163,43 @@ TEST(PublishedWriter, ARetrievalModelComesBackWithItsHeads) {
   EXPECT_USER_ERROR(load_representation_model(folder), "'itg_head.bias' is missing");
 }
 
+TEST(PublishedWriter, HeadsThatNobodyTrainedAreNotPassedOnAsTheModels) {
+  const TemporaryFolder parent;
+  const fs::path folder = parent.path() / "model";
+  const RepresentationModel retrieval = retrieval_model();  // Hugging Face's class has none
+  EXPECT_THAT(save_published(retrieval, folder),
+              testing::ElementsAre("no stage1_heads.safetensors was written: the head for text generation and the "
+                                   "temperature were never trained"));
+  EXPECT_FALSE(fs::exists(folder / kStage1HeadsFile));
+  EXPECT_NO_THROW(load_representation_model(folder));
+  const torch::NoGradGuard no_grad;
+  named_parameters(*retrieval.model).at("itg_head.bias")[1] = 0.5;
+  EXPECT_TRUE(save_published(retrieval, folder).empty());
+  expect_equal_parameters(*load_representation_model(folder).model, *retrieval.model);
+}
+
 TEST(PublishedWriter, SaysWherePythonComputesOtherwise) {
   const TemporaryFolder parent;
   RepresentationModel retrieval = retrieval_model();
   Blip2Options options = retrieval.model->options();
   options.vision_config.post_layer_norm_eps = 1e-5;
   retrieval.model = Blip2QFormer(options);
-  EXPECT_EQ(
-      save_published(retrieval, parent.path() / "model"),
-      (std::vector<std::string>{"Python computes vision_model.post_layernorm with an eps of 1e-06, this model has "
-                                "1e-05 (vision_config.post_layer_norm_eps)"}));
+  EXPECT_THAT(save_published(retrieval, parent.path() / "model"),
+              testing::Contains("Python computes vision_model.post_layernorm with an eps of 1e-06, this model has "
+                                "1e-05 (vision_config.post_layer_norm_eps)"));
   const RepresentationModel again = load_representation_model(parent.path() / "model");
   EXPECT_EQ(again.model->options().vision_config.post_layer_norm_eps, 1e-5);
+}
+
+TEST(PublishedWriter, RefusesAPlaceholderThatIsAnotherToken) {
+  const TemporaryFolder parent;
+  GeneratorModel generator = opt_model();
+  Blip2GeneratorOptions options = generator.model->options();
+  options.image_token_index = 7;
+  generator.model = Blip2Generator(options);
+  EXPECT_USER_ERROR(save_published(generator, parent.path() / "model"),
+                    "the model's image_token_index is 7, expected 565, where its tokenizer has '<image>'");
+  EXPECT_TRUE(fs::is_empty(parent.path()));
 }
 
 TEST(PublishedWriter, RefusesAnImageEncoderThatPythonLacks) {

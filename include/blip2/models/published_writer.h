@@ -37,7 +37,10 @@ struct ExportOptions {
 std::vector<std::string> save_published(const GeneratorModel& generator, const std::filesystem::path& folder,
                                         const ExportOptions& options = {});
 
-/** The same as `Blip2ForImageTextRetrieval`. */
+/**
+ * The same as `Blip2ForImageTextRetrieval`. Head and temperature are left out where they are those of a new model, as
+ * behind a folder that had none: one more sentence says so.
+ */
 std::vector<std::string> save_published(const RepresentationModel& retrieval, const std::filesystem::path& folder,
                                         const ExportOptions& options = {});
 
