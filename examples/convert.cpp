@@ -6,6 +6,47 @@
 #include "blip2/models/lavis_checkpoint.h"
 #include "command_line.h"
 
+namespace {
+
+namespace fs = std::filesystem;
+using blip2::UserError;
+
+constexpr const char* kSources[] = {"--like", "--config", "--vision", "--language-model", "--tokenizer"};
+
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+/** A LAVIS checkpoint becomes a folder. */
+void check_to_folder(const CLI::App& app, const fs::path& to) {
+  if (app.count("--without-frozen") != 0) {
+    throw UserError("--without-frozen is for --from FOLDER, but a LAVIS checkpoint was given: leave it out");
+  }
+  for (const char* source : kSources) {
+    if (app.count(source) != 0 && app.get_option(source)->as<std::string>().empty()) {
+      throw UserError(std::string(source) + " is empty: expected a path");
+    }
+  }
+  const std::string ending = to.extension().string();
+  for (const char* other : {".pth", ".pt", ".bin", ".safetensors"}) {
+    if (ending == other) {
+      throw UserError("--to '" + to.string() + "': a LAVIS checkpoint becomes a folder, expected a name without " +
+                      ending);
+    }
+  }
+}
+
+/** A folder becomes a LAVIS checkpoint, for which no other place is read. */
+void check_to_checkpoint(const CLI::App& app) {
+  for (const char* source : kSources) {
+    if (app.count(source) == 0) continue;
+    throw UserError(std::string(source) + " is for --from CHECKPOINT, but a folder was given: leave it out");
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app{
       "Converts a LAVIS checkpoint to a folder in Hugging Face format, or such a folder to a LAVIS checkpoint. LAVIS's "
@@ -16,24 +57,27 @@ int main(int argc, char** argv) {
   bool without_frozen = false;
   app.add_option("--from", from, "LAVIS checkpoint (blip2_pretrained*.pth, eva_vit_g.pth...), or a published folder")
       ->required();
-  app.add_option("--to", to, "Folder, or .pth file, to write")->required();
+  app.add_option("--to", to, "Folder, or new .pth file, to write")->required();
   app.add_option("--like", sources.like, "Published folder with the config, tokenizer and frozen parts of the result");
   app.add_option("--config", sources.config,
                  "config.json with the sizes of the result; else --like's or the published");
   app.add_option("--vision", sources.vision, "Image encoder: eva_vit_g.pth, clip_vit_L.pth or a converted folder");
   app.add_option("--language-model", sources.language_model, "OPT or FlanT5 folder in Hugging Face format");
-  app.add_option("--tokenizer", sources.tokenizer, "Folder with the tokenizer; else --like's or the language model's");
+  app.add_option("--tokenizer", sources.tokenizer, "Folder with the tokenizer; else the language model's or --like's");
   app.add_flag("--without-frozen", without_frozen,
                "To LAVIS: only what BLIP-2 trained, as LAVIS saves it; not the image encoder and language model");
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("convert", [&] {
-    if (!std::filesystem::is_directory(from)) {
+    std::error_code ignored;
+    if (is_folder(from)) {
+      check_to_checkpoint(app);
+      const auto done = blip2::folder_to_lavis(from, to, !without_frozen);
+      std::cout << to << ": " << done.tensors << " tensors\n";
+    } else {
+      if (fs::exists(fs::status(from, ignored))) check_to_folder(app, to);
       const auto done = blip2::lavis_to_folder(from, to, sources);
       std::cout << to << ": " << done.tensors << " tensors, " << done.from_sources
                 << " of them from the folders and files named\n";
-    } else {
-      const auto done = blip2::folder_to_lavis(from, to, !without_frozen);
-      std::cout << to << ": " << done.tensors << " tensors\n";
     }
     return 0;
   });

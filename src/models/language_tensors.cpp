@@ -6,7 +6,8 @@ namespace blip2 {
 namespace {
 
 bool equal_tensors(const ModelTensors& tensors, const std::string& a, const std::string& b) {
-  return tensors.info(a).shape == tensors.info(b).shape && torch::equal(tensors.read(a), tensors.read(b));
+  return tensors.info(a).dtype == tensors.info(b).dtype && tensors.info(a).shape == tensors.info(b).shape &&
+         torch::equal(tensors.read(a), tensors.read(b));
 }
 
 }  // namespace

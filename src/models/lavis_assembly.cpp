@@ -3,21 +3,22 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <functional>
 #include <sstream>
 
 #include "blip2/checkpoint/module_state.h"
-#include "blip2/checkpoint/torch_archive.h"
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
 #include "blip2/models/blip2_generator.h"
 #include "blip2/models/blip2_qformer.h"
 #include "blip2/models/published_folder.h"
 #include "blip2/models/run_folder.h"
-#include "blip2/text/load_tokenizer.h"
 #include "core/in_quotes.h"
 #include "models/blip2_language.h"
-#include "models/language_tensors.h"
-#include "models/lavis_files.h"
+#include "models/generator_options.h"
+#include "models/lavis_frozen.h"
+#include "models/published_names.h"
+#include "models/stage1_heads.h"
 
 namespace blip2 {
 namespace {
@@ -25,70 +26,16 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char *kVision = "vision_model.", *kLanguage = "language_model.";
+constexpr const char* kVision = "vision_model.";
 
-bool begins_with(const std::string& text, const std::string& start) {
-  return text.rfind(start, 0) == 0;
+/** `check`, whose sentence gets the name of the file that is to blame. */
+void check_in(const std::string& file, const std::function<void()>& check) {
+  try {
+    check();
+  } catch (const UserError& error) {
+    throw UserError("'" + file + "': " + error.what());
+  }
 }
-
-/** What never learns, so that a checkpoint may lack it. */
-bool is_frozen_part(const std::string& name) {
-  return begins_with(name, kLanguage) || (begins_with(name, kVision) && !begins_with(name, "vision_model.post_"));
-}
-
-/** Places to find frozen tensors in, the first that has one counts. */
-class FrozenParts {
- public:
-  FrozenParts(const LavisSources& sources, LavisModel model) {
-    if (!sources.vision.empty()) {
-      if (fs::is_directory(sources.vision)) {
-        vision_folder_.emplace(weights_folder(sources.vision));
-      } else {
-        vision_file_ = from_lavis(load_lavis_tensors(sources.vision), sources.vision.string()).tensors;
-      }
-    }
-    if (!sources.language_model.empty()) language_.emplace(sources.language_model);
-    if (!sources.like.empty() && model != LavisModel::kImageEncoder) like_.emplace(sources.like);
-  }
-
-  /** How the tables of the language model are spelt; sets what its weights say about tying. */
-  void adapt(LanguageModelOptions& options) {
-    if (language_) {
-      stored_ = adapt_to_tensors(options, *language_, "");
-    } else if (like_) {
-      stored_ = adapt_to_tensors(options, *like_, kLanguage);
-    }
-  }
-
-  std::optional<at::Tensor> find(const std::string& name) const {
-    if (begins_with(name, kVision)) {
-      if (const auto found = vision_file_.find(name); found != vision_file_.end()) return found->second;
-      if (vision_folder_ && vision_folder_->contains(name)) return vision_folder_->read(name);
-    }
-    if (language_ && begins_with(name, kLanguage)) {
-      const std::string inner = stored_name(name.substr(std::string(kLanguage).size()));
-      if (language_->contains(inner)) return language_->read(inner);
-    }
-    const std::string outer = stored_name(name);
-    if (like_ && like_->contains(outer)) return like_->read(outer);
-    return std::nullopt;
-  }
-
-  bool is_clip() const {
-    const std::string name = "vision_model.pre_layrnorm.weight";
-    return vision_file_.count(name) != 0 || (vision_folder_ && vision_folder_->contains(name));
-  }
-
- private:
-  std::string stored_name(const std::string& name) const {
-    const auto found = stored_.stored_as.find(name);
-    return found == stored_.stored_as.end() ? name : found->second;
-  }
-
-  NamedTensors vision_file_;
-  std::optional<ModelTensors> vision_folder_, language_, like_;
-  LanguageTensors stored_;
-};
 
 json vision_json(const VisionOptions& options) {
   json result = write_config(options);
@@ -96,12 +43,16 @@ json vision_json(const VisionOptions& options) {
   return result;
 }
 
-/** `text_config` of BLIP-2 with the language model of a folder. */
-json text_json(const fs::path& folder) {
-  json text = load_model_config(folder);
+/** `text_config` of BLIP-2 with the language model of a folder, published or a run of our trainer. */
+json text_json(const fs::path& folder, const Tokenizer& tokenizer) {
+  const fs::path weights = weights_folder(folder);
+  const std::string file = (weights / "config.json").string();
+  json text = load_model_config(weights);
+  if (!text.contains("model_type") && text.contains("text_config")) text = json(text["text_config"]);
   LanguageModelOptions options;
-  read_config(text, options, (folder / "config.json").string(), UnknownKeys::kIgnore);
-  adapt_to_blip2(options, *load_tokenizer(folder));
+  read_config(text, options, file, UnknownKeys::kIgnore);
+  check_in(file, [&] { validate(options); });
+  adapt_to_blip2(options, tokenizer);
   if (options.model_type == "opt") text["eos_token_id"] = options.opt.eos_token_id;
   if (options.model_type == "t5") text["dense_act_fn"] = options.t5.dense_act_fn;
   return text;
@@ -120,24 +71,41 @@ json default_config(bool is_clip, bool has_text) {
   return config;
 }
 
-/** The description of the model before the tensors have been looked at. */
-json describe(LavisModel model, const LavisSources& sources, bool is_clip) {
-  const bool is_stage1 = model == LavisModel::kQFormer;
-  json config;
+/** The description that the sources name. */
+json named_config(LavisModel model, const LavisSources& sources) {
   if (!sources.config.empty()) {
-    config = load_json(sources.config);
+    json config = load_json(sources.config);
     if (!config.is_object()) throw UserError("'" + sources.config.string() + "' must hold a JSON object");
-  } else if (!sources.like.empty()) {
-    config = load_model_config(sources.like);
-    if (model != LavisModel::kImageEncoder && is_retrieval_model(sources.like) != is_stage1) {
-      throw UserError("the checkpoint is of stage " + std::string(is_stage1 ? "1" : "2") + ", but '" +
-                      sources.like.string() + "' holds a model of stage " + (is_stage1 ? "2" : "1"));
-    }
-  } else {
-    config = default_config(is_clip, is_stage1);
+    return config;
   }
+  json config = load_model_config(sources.like);
   if (model == LavisModel::kImageEncoder) return config;
-  if (!is_stage1 && !sources.language_model.empty()) config["text_config"] = text_json(sources.language_model);
+  const bool is_stage1 = model == LavisModel::kQFormer;
+  if (!is_published(config)) {
+    throw UserError("'" + sources.like.string() + "' is no published BLIP-2: export a run as such a folder first");
+  }
+  if (is_retrieval_model(sources.like) != is_stage1) {
+    throw UserError("the checkpoint is of stage " + std::string(is_stage1 ? "1" : "2") + ", but '" +
+                    sources.like.string() + "' holds a model of stage " + (is_stage1 ? "2" : "1"));
+  }
+  return config;
+}
+
+/** The file that errors in the description are of. */
+std::string described_in(const LavisSources& sources) {
+  if (!sources.config.empty()) return sources.config.string();
+  return ((sources.like.empty() ? sources.language_model : sources.like) / "config.json").string();
+}
+
+/** The description of the model before the tensors have been looked at. */
+json describe(LavisModel model, const LavisSources& sources, bool is_clip, const Tokenizer* tokenizer) {
+  const bool is_stage1 = model == LavisModel::kQFormer;
+  const bool is_named = !sources.config.empty() || !sources.like.empty();
+  json config = is_named ? named_config(model, sources) : default_config(is_clip, is_stage1);
+  if (model == LavisModel::kImageEncoder) return config;
+  if (!is_stage1 && !sources.language_model.empty()) {
+    config["text_config"] = text_json(sources.language_model, *tokenizer);
+  }
   if (!is_stage1 && !config.contains("text_config")) {
     throw UserError("the checkpoint is of stage 2: expected its language model's folder, or a folder like it");
   }
@@ -167,37 +135,25 @@ std::string shape_text(at::IntArrayRef shape) {
   return text.str();
 }
 
-/** Whether the tensor is of a block of the image encoder that the model does not run. */
-bool is_block_beyond(const std::string& name, std::int64_t blocks) {
-  const std::string layers = "vision_model.encoder.layers.";
-  if (!begins_with(name, layers)) return false;
-  const std::string digits = name.substr(layers.size(), name.find('.', layers.size()) - layers.size());
-  return digits.size() < 6 && std::stoll(digits) >= blocks;
-}
-
 /** Another place of a table that the language model has once. */
 bool is_tied_copy(const std::string& name) {
   return name.ends_with("lm_head.weight") || name.ends_with("embed_tokens.weight") ||
          name.ends_with("EncDecAttention.relative_attention_bias.weight");
 }
 
-/** Of these Hugging Face's class has none, so that a file may lack them, but only both. */
-bool is_head(const std::string& name) {
-  return name == "temperature" || begins_with(name, "itg_head.");
-}
-
 /** Fills in what `tensors` lacks of frozen parts; gives what is still missing or misshapen. */
 std::vector<std::string> fill_in(NamedTensors& tensors, const NamedTensors& parameters, const FrozenParts& frozen) {
   std::vector<std::string> problems;
+  // Of these Hugging Face's class has none, so that a file may lack them, but only all.
   const bool has_heads =
-      std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) { return is_head(entry.first); });
+      std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) { return is_stage1_head(entry.first); });
   for (const auto& [name, parameter] : parameters) {
     auto found = tensors.find(name);
     if (found == tensors.end() && is_frozen_part(name)) {
       if (auto tensor = frozen.find(name)) found = tensors.emplace(name, std::move(*tensor)).first;
     }
     if (found == tensors.end()) {
-      if (has_heads || !is_head(name)) problems.push_back(in_quotes(name) + " is missing");
+      if (has_heads || !is_stage1_head(name)) problems.push_back(in_quotes(name) + " is missing");
     } else if (found->second.sizes() != parameter.sizes()) {
       problems.push_back(in_quotes(name) + " has shape " + shape_text(found->second.sizes()) + " where the model has " +
                          shape_text(parameter.sizes()));
@@ -209,7 +165,8 @@ std::vector<std::string> fill_in(NamedTensors& tensors, const NamedTensors& para
 /** Makes `tensors` the model's, or throws a list of all that stands against it. `blocks`: of the image encoder. */
 void complete(NamedTensors& tensors, const NamedTensors& parameters, const FrozenParts& frozen, std::int64_t blocks,
               const std::string& file) {
-  std::erase_if(tensors, [&](const auto& entry) { return is_block_beyond(entry.first, blocks); });
+  frozen.check_blocks(blocks);
+  std::erase_if(tensors, [&](const auto& entry) { return is_unused_block(entry.first, blocks, file); });
   std::vector<std::string> problems = fill_in(tensors, parameters, frozen);
   for (const auto& [name, tensor] : tensors) {
     if (parameters.count(name) == 0 && !is_tied_copy(name)) problems.push_back(in_quotes(name) + " is unexpected");
@@ -228,38 +185,47 @@ void adapt_to_own_tensors(LanguageModelOptions& options, const NamedTensors& ten
                                         : "language_model.model.decoder.embed_tokens.weight");
   if (head == tensors.end() || words == tensors.end()) return;
   bool& tied = is_t5 ? options.t5.tie_word_embeddings : options.opt.tie_word_embeddings;
-  tied = head->second.sizes() == words->second.sizes() && torch::equal(head->second, words->second);
+  tied = head->second.scalar_type() == words->second.scalar_type() && head->second.sizes() == words->second.sizes() &&
+         torch::equal(head->second, words->second);
 }
 
-AssembledModel assemble_encoder(AssembledModel model, const FrozenParts& none, const std::string& file) {
+AssembledModel assemble_encoder(AssembledModel model, const FrozenParts& none, const std::string& described,
+                                const std::string& file) {
   json vision = model.config.contains("vision_config") ? model.config["vision_config"] : model.config;
   VisionOptions options;
-  read_config(vision, options, "vision_config", UnknownKeys::kIgnore);
+  read_config(vision, options, described, UnknownKeys::kIgnore);
+  check_in(described, [&] { validate(options); });
   follow_image_size(vision, options, model.tensors);
   NamedTensors parameters;
   for (const auto& [name, parameter] : named_parameters(*make_vision_encoder(options))) {
-    if (!begins_with(name, "post_layernorm.")) parameters.emplace(kVision + name, parameter);
+    if (!name.starts_with("post_layernorm.")) parameters.emplace(kVision + name, parameter);
   }
   complete(model.tensors, parameters, none, options.num_hidden_layers, file);
   model.config = std::move(vision);
   model.config["model_type"] = options.model_type;
+  model.image_size = options.image_size;
   return model;
 }
 
 }  // namespace
 
-AssembledModel assemble(NamedTensors trained, LavisModel model, const LavisSources& sources, const std::string& file) {
+AssembledModel assemble(NamedTensors trained, LavisModel model, const LavisSources& sources, const Tokenizer* tokenizer,
+                        const std::string& file) {
   FrozenParts frozen(sources, model);
   const bool is_clip = trained.count("vision_model.pre_layrnorm.weight") != 0 || frozen.is_clip();
+  const std::string described = described_in(sources);
   AssembledModel result;
-  result.config = describe(model, sources, is_clip);
+  result.config = describe(model, sources, is_clip, tokenizer);
   result.tensors = std::move(trained);
   const SkipInitialization only_shapes;
-  if (model == LavisModel::kImageEncoder) return assemble_encoder(std::move(result), frozen, file);
-  Blip2GeneratorOptions options =
-      published_options(result.config, sources.config.empty() ? sources.like : sources.config.parent_path());
+  if (model == LavisModel::kImageEncoder) return assemble_encoder(std::move(result), frozen, described, file);
+  Blip2GeneratorOptions options;
+  read_config(with_present_names(result.config), options, described, UnknownKeys::kIgnore);
+  check_in(described,
+           [&] { model == LavisModel::kQFormer ? resolve(static_cast<Blip2Options&>(options)) : resolve(options); });
   if (!result.config.contains("vision_config")) result.config["vision_config"] = json::object();
   follow_image_size(result.config["vision_config"], options.vision_config, result.tensors);
+  result.image_size = options.vision_config.image_size;
   NamedTensors parameters;
   if (model == LavisModel::kQFormer) {
     parameters = named_parameters(*Blip2QFormer(options));

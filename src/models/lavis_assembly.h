@@ -2,14 +2,14 @@
 // parts from where they lie.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 
 #include "blip2/checkpoint/hugging_face.h"
-#include "blip2/models/blip2_options.h"
 #include "blip2/models/lavis_checkpoint.h"
 #include "blip2/models/lavis_names.h"
+#include "blip2/text/tokenizer.h"
 
 namespace blip2 {
 
@@ -17,9 +17,15 @@ namespace blip2 {
 struct AssembledModel {
   nlohmann::json config;
   NamedTensors tensors;
+  std::int64_t image_size = 0;  // height and width of the pictures
 };
 
-/** Joins `trained`, under Hugging Face's names, with the sources; `file` names in errors where it came from. */
-AssembledModel assemble(NamedTensors trained, LavisModel model, const LavisSources& sources, const std::string& file);
+/**
+ * Joins `trained`, under Hugging Face's names, with the sources; `file` names in errors where it came from. The
+ * tokenizer is the one that the model gets, null for an image encoder alone. Throws UserError for a description that
+ * makes no sense, and one that lists all that does not fit it.
+ */
+AssembledModel assemble(NamedTensors trained, LavisModel model, const LavisSources& sources, const Tokenizer* tokenizer,
+                        const std::string& file);
 
 }  // namespace blip2

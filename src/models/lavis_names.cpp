@@ -274,20 +274,22 @@ RenamedTensors from_lavis(const NamedTensors& lavis, const std::string& source) 
 RenamedTensors to_lavis(const NamedTensors& tensors, LavisModel model, std::int64_t positions,
                         const std::string& source) {
   const bool is_clip = any_begins_with(tensors, "vision_model.pre_layrnorm.");
-  std::set<Part> parts{Part::kAny, is_clip ? Part::kClip : Part::kEva};
+  const bool is_encoder = model == LavisModel::kImageEncoder;
+  std::set<Part> parts{is_clip ? Part::kClip : Part::kEva};
+  if (!is_encoder) parts.insert(Part::kAny);  // no row of an encoder
   if (model == LavisModel::kOpt) parts.insert(Part::kOpt);
   if (model == LavisModel::kT5) parts.insert(Part::kT5);
   Renaming renaming(tensors);
   renaming.for_each_left([&](const std::string& name) {
-    const bool unneeded = name.ends_with("position_ids") ||
-                          (model == LavisModel::kImageEncoder && begins_with(name, "vision_model.post_layernorm."));
+    const bool unneeded =
+        name.ends_with("position_ids") || (is_encoder && begins_with(name, "vision_model.post_layernorm."));
     if (unneeded) renaming.pass_over(name);
   });
   cut_eva_biases(renaming);
   join_clip_layers(renaming);
   rename_rows(renaming, /*to_lavis=*/true, parts);
-  RenamedTensors result = std::move(renaming).finish(source, "LAVIS");
-  if (model != LavisModel::kImageEncoder) {
+  RenamedTensors result = std::move(renaming).finish(source, is_encoder ? "an image encoder of LAVIS" : "LAVIS");
+  if (!is_encoder) {
     add_lavis_copies(result, positions);
     return result;
   }

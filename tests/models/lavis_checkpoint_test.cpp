@@ -1,93 +1,22 @@
 // Folders to LAVIS checkpoints and back: nothing may change on the way, and what LAVIS leaves out comes from elsewhere.
 #include "blip2/models/lavis_checkpoint.h"
 
-#include <gtest/gtest.h>
-#include <torch/torch.h>
-
-#include <fstream>
-
-#include "blip2/checkpoint/hugging_face.h"
-#include "blip2/checkpoint/torch_writer.h"
-#include "blip2/core/config.h"
 #include "blip2/models/published_folder.h"
+#include "models/lavis_folders.h"
 #include "support/expect_error.h"
-#include "support/reference.h"
-#include "support/temporary_folder.h"
 
 namespace blip2 {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kOpt = test_data("cases/opt_sharded_bf16/model"), kRetrieval = test_data("cases/itm_tiny/model"),
-               kStage1 = test_data("models/stage1_model");
-
-class LavisCheckpoint : public testing::Test {
- protected:
-  fs::path at(const std::string& name) const { return place_.path() / name; }
-
-  static std::string bytes_of(const fs::path& path) {
-    std::ifstream stream(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), {}};
-  }
-
-  static void expect_same_tensors(const fs::path& actual, const fs::path& expected) {
-    const NamedTensors a = load_model_tensors(actual), b = load_model_tensors(expected);
-    EXPECT_EQ(a.size(), b.size());
-    for (const auto& [name, tensor] : b) {
-      ASSERT_EQ(a.count(name), 1U) << name;
-      EXPECT_EQ(a.at(name).scalar_type(), tensor.scalar_type()) << name;
-      EXPECT_TRUE(torch::equal(a.at(name), tensor)) << name;
-    }
-  }
-
-  /** The language model of the OPT case as a folder of its own, that ends at `</s>`. */
-  fs::path language_model() const {
-    const fs::path folder = at("opt");
-    fs::create_directory(folder);
-    NamedTensors tensors;
-    const std::string prefix = "language_model.";
-    for (const auto& [name, tensor] : load_model_tensors(kOpt)) {
-      if (name.rfind(prefix, 0) == 0) tensors.emplace(name.substr(prefix.size()), tensor);
-    }
-    save_model_tensors(tensors, folder);
-    json config = load_json(kOpt / "config.json").at("text_config");
-    config["eos_token_id"] = 2;
-    std::ofstream(folder / "config.json") << config;
-    for (const char* file : {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}) {
-      fs::copy(kOpt / file, folder);
-    }
-    return folder;
-  }
-
-  /** The image encoder of the OPT case as LAVIS publishes them: bare, with a block and a head that are not used. */
-  fs::path vision_file() const {
-    NamedTensors tensors;
-    for (const auto& [name, tensor] : load_model_tensors(kOpt)) {
-      if (name.rfind("vision_model.", 0) == 0) tensors.emplace(name, tensor);
-    }
-    const fs::path folder = at("vision_hf"), file = at("eva.pth");
-    fs::create_directory(folder);
-    save_model_tensors(tensors, folder);
-    std::ofstream(folder / "config.json") << json{{"model_type", "blip_2_vision_model"}};
-    folder_to_lavis(folder, file);
-    NamedTensors lavis = load_torch_state_dict(file);
-    EXPECT_EQ(TorchStateDict(file).section(), "");
-    for (const auto& [name, tensor] : NamedTensors(lavis)) {
-      if (name.rfind("blocks.2.", 0) == 0) lavis["blocks.3." + name.substr(9)] = tensor;
-    }
-    lavis["norm.weight"] = lavis["norm.bias"] = torch::ones({48});
-    save_torch_archive(lavis, file, "");
-    return file;
-  }
-
-  TemporaryFolder place_;
-};
+class LavisCheckpoint : public LavisFolders {};
 
 TEST_F(LavisCheckpoint, AWholeFolderGoesThereAndBackToTheBit) {
   for (const fs::path& model : {kOpt, kRetrieval}) {
     SCOPED_TRACE(model);
+    fs::remove(at("model.pth"));
+    fs::remove(at("again.pth"));
     const LavisConversion there = folder_to_lavis(model, at("model.pth"));
     EXPECT_GT(there.tensors, 100U);
     LavisSources sources;
@@ -208,20 +137,72 @@ TEST_F(LavisCheckpoint, WithoutAConfigThePublishedSizesCount) {
   sources.tokenizer = kRetrieval;
   EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources),
                     "'query_tokens' has shape [1, 8, 36] where the model has [1, 32, 768]");
+  fs::remove(at("model.pth"));
   folder_to_lavis(kOpt, at("model.pth"), /*with_frozen=*/false);
   sources.language_model = language_model();
   EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources),
                     "'language_projection.weight' has shape [40, 32] where the model has [40, 768]");
 }
 
-TEST_F(LavisCheckpoint, RefusesFoldersThatAreNoPublishedModels) {
-  fs::create_directory(at("run"));
-  std::ofstream(at("run") / "config.json") << R"({"model": {}})";
-  EXPECT_USER_ERROR(folder_to_lavis(at("run"), at("model.pth")),
-                    "is a run of our trainers: export it as a Hugging Face folder first");
-  fs::copy(kRetrieval, at("adapted"));
-  std::ofstream(at("adapted") / "adapter_config.json") << "{}";
-  EXPECT_USER_ERROR(folder_to_lavis(at("adapted"), at("model.pth")), "holds an adapter, which LAVIS does not know");
+TEST_F(LavisCheckpoint, TheTokenizerComesFromOneFolder) {
+  folder_to_lavis(kOpt, at("model.pth"));
+  LavisSources sources;
+  sources.like = kOpt;
+  sources.tokenizer = at("typo");
+  EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources), "typo': there is no such folder");
+  fs::create_directory(at("empty"));
+  sources.tokenizer = at("empty");
+  EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources), "empty': looked for tokenizer.json");
+  EXPECT_FALSE(fs::exists(at("back")));
+
+  // As a run keeps it, and before the others: the answer's end is this one's newline.
+  const fs::path own = at("run") / "tokenizer";
+  fs::create_directories(own);
+  for (const char* file : {"vocab.json", "merges.txt", "tokenizer_config.json"}) fs::copy(kOpt / file, own);
+  json words = load_json(own / "vocab.json");
+  for (auto& [word, id] : words.items()) {
+    if (word == "\u010a")
+      id = 3;  // "\n", as BPE spells it
+    else if (id == 3)
+      id = 202;
+  }
+  std::ofstream(own / "vocab.json") << words;
+  sources.tokenizer = at("run");
+  sources.language_model = language_model();
+  lavis_to_folder(at("model.pth"), at("back"), sources);
+  EXPECT_EQ(bytes_of(at("back") / "vocab.json"), bytes_of(own / "vocab.json"));
+  EXPECT_FALSE(fs::exists(at("back") / "tokenizer.json"));
+  EXPECT_EQ(load_json(at("back") / "config.json").at("text_config").at("eos_token_id"), 3);
+  // Then the language model's, then that of the folder alike.
+  sources.tokenizer.clear();
+  std::ofstream(sources.language_model / "special_tokens_map.json") << R"({"eos_token": "</s>"} )";
+  lavis_to_folder(at("model.pth"), at("second"), sources);
+  EXPECT_EQ(bytes_of(at("second") / "special_tokens_map.json"), R"({"eos_token": "</s>"} )");
+  sources.language_model.clear();
+  lavis_to_folder(at("model.pth"), at("third"), sources);
+  EXPECT_EQ(bytes_of(at("third") / "tokenizer.json"), bytes_of(kOpt / "tokenizer.json"));
+}
+
+TEST_F(LavisCheckpoint, TextPositionsAreAsManyAsAreStored) {
+  fs::copy(kRetrieval, at("itm"));
+  json config = load_json(kRetrieval / "config.json");
+  const auto stored = load_model_tensors(kRetrieval).at("embeddings.position_embeddings.weight").size(0);
+  config["qformer_config"]["max_position_embeddings"] = stored + 5;
+  std::ofstream(at("itm") / "config.json") << config;
+  folder_to_lavis(at("itm"), at("itm.pth"));
+  EXPECT_EQ(load_torch_state_dict(at("itm.pth")).at("Qformer.bert.embeddings.position_ids").size(1), stored);
+}
+
+TEST_F(LavisCheckpoint, AHeadOfAnotherDtypeIsAHeadOfItsOwn) {
+  folder_to_lavis(kOpt, at("model.pth"));
+  NamedTensors lavis = load_torch_state_dict(at("model.pth"));
+  lavis["opt_model.lm_head.weight"] = lavis.at("opt_model.model.decoder.embed_tokens.weight").to(at::kFloat);
+  save_torch_archive(lavis, at("model.pth"));
+  LavisSources sources;
+  sources.like = kOpt;
+  lavis_to_folder(at("model.pth"), at("back"), sources);
+  EXPECT_EQ(load_model_tensors(at("back")).at("language_model.lm_head.weight").scalar_type(), at::kFloat);
+  EXPECT_FALSE(load_generator_model(at("back")).model->options().text_config.opt.tie_word_embeddings);
 }
 
 }  // namespace

@@ -39,9 +39,28 @@ TEST(ProgramConvert, AMistakeIsOneSentence) {
              "expected a folder with the tokenizer (bert-base-uncased in stage 1), or a folder like the result"));
   EXPECT_TRUE(failed(run("convert", {"--from", "none.pth", "--to", world.file("none")}), 2, "convert",
                      "cannot open 'none.pth': no such file"));
-  EXPECT_TRUE(failed(run("convert", {"--from", world.stage2(), "--to", file}), 2, "convert",
+  EXPECT_TRUE(failed(run("convert", {"--from", world.stage2(), "--to", world.file("none.pth")}), 2, "convert",
                      "is a run of our trainers: export it as a Hugging Face folder first"));
   EXPECT_TRUE(failed(run("convert", {"--from", file}), 2, "convert", "--to is required"));
+}
+
+TEST(ProgramConvert, OptionsOfTheOtherDirectionAreRefused) {
+  TinyWorld& world = TinyWorld::instance();
+  const std::string model = std::string(BLIP2_TEST_DATA) + "/cases/itm_tiny/model", file = world.file("other.pth");
+  ASSERT_TRUE(succeeded(run("convert", {"--from", model, "--to", file})));
+  EXPECT_TRUE(failed(run("convert", {"--from", file, "--to", world.file("none"), "--like", model, "--without-frozen"}),
+                     2, "convert",
+                     "--without-frozen is for --from FOLDER, but a LAVIS checkpoint was given: leave it out"));
+  EXPECT_TRUE(failed(run("convert", {"--from", file, "--to", world.file("none"), "--tokenizer", ""}), 2, "convert",
+                     "--tokenizer is empty: expected a path"));
+  EXPECT_TRUE(failed(run("convert", {"--from", file, "--to", world.file("none.pth"), "--like", model}), 2, "convert",
+                     "none.pth': a LAVIS checkpoint becomes a folder, expected a name without .pth"));
+  for (const char* option : {"--like", "--config", "--vision", "--language-model", "--tokenizer"}) {
+    EXPECT_TRUE(failed(run("convert", {"--from", model, "--to", world.file("none.pth"), option, model}), 2, "convert",
+                       std::string(option) + " is for --from CHECKPOINT, but a folder was given: leave it out"));
+  }
+  EXPECT_TRUE(failed(run("convert", {"--from", model, "--to", file}), 2, "convert",
+                     "will not replace the file '" + file + "': remove it first, or choose another name"));
 }
 
 }  // namespace

@@ -16,9 +16,9 @@ struct LavisSources {
   std::filesystem::path config;
   /** The image encoder: a file such as eva_vit_g.pth, or a folder that holds `vision_model.*`. Before `like`. */
   std::filesystem::path vision;
-  /** The language model: an OPT or FlanT5 folder. Before `like`; its tokenizer goes into the folder too. */
+  /** The language model: an OPT or FlanT5 folder, or a run. Before `like`; its tokenizer goes into the folder too. */
   std::filesystem::path language_model;
-  /** A folder with tokenizer files, before the two above. */
+  /** A folder with tokenizer files, or a run; before `language_model` and `like`. */
   std::filesystem::path tokenizer;
 };
 
@@ -34,7 +34,8 @@ struct LavisConversion {
  * alone (`vision_model.*`, as `vision.weights` of stage 1 reads it). The file is one of torch.save, or safetensors
  * under LAVIS's names. Numbers and dtypes are what they were; an image size other than the config's is followed.
  * Where no config is named, `post_layer_norm_eps` is LAVIS's 1e-5; Python passes over this key and has 1e-6. Throws one
- * UserError that lists every tensor without a place, missing or misshapen, and then writes nothing.
+ * UserError that lists every tensor without a place, missing or misshapen, and then writes nothing; so too where
+ * `folder` is or holds what is read, a source holds an adapter, or one is named that such a model does not have.
  */
 LavisConversion lavis_to_folder(const std::filesystem::path& file, const std::filesystem::path& folder,
                                 const LavisSources& sources);
@@ -42,7 +43,8 @@ LavisConversion lavis_to_folder(const std::filesystem::path& file, const std::fi
 /**
  * Writes a LAVIS checkpoint `{"model": ...}` from a published folder, or a bare one from an image encoder's folder.
  * `with_frozen`: image encoder and language model too, which LAVIS loads where they are there; it saves none itself
- * while they are frozen. Throws one UserError that lists every tensor without a place, and then writes nothing.
+ * while they are frozen. Throws one UserError that lists every tensor without a place, and then writes nothing; an
+ * existing file is not replaced.
  */
 LavisConversion folder_to_lavis(const std::filesystem::path& folder, const std::filesystem::path& file,
                                 bool with_frozen = true);
