@@ -65,6 +65,23 @@ TEST_F(LavisCheckpoint, FrozenPartsComeFromTheirOwnPublishers) {
   EXPECT_EQ(load_json(at("back") / "preprocessor_config.json").at("size").at("height"), 56);
 }
 
+TEST_F(LavisCheckpoint, TheLanguageModelMayBeARunOfOurTrainer) {
+  folder_to_lavis(kOpt, at("model.pth"), /*with_frozen=*/false);
+  const fs::path published = language_model(), weights = at("run") / "checkpoint", tokenizer = at("run") / "tokenizer";
+  fs::create_directories(weights);
+  fs::copy(published / "model.safetensors", weights);
+  std::ofstream(weights / "config.json") << json{{"text_config", load_json(published / "config.json")}};
+  fs::copy(published, tokenizer);
+  LavisSources sources;
+  sources.config = kOpt / "config.json";
+  sources.vision = vision_file();
+  sources.language_model = at("run");
+  lavis_to_folder(at("model.pth"), at("back"), sources);
+  expect_same_tensors(at("back"), kOpt);
+  EXPECT_EQ(bytes_of(at("back") / "tokenizer.json"), bytes_of(published / "tokenizer.json"));
+  EXPECT_EQ(load_json(at("back") / "config.json").at("text_config").at("eos_token_id"), 202);
+}
+
 TEST_F(LavisCheckpoint, Stage1KeepsItsHeads) {
   folder_to_lavis(kStage1, at("model.pth"));
   LavisSources sources;
