@@ -39,7 +39,7 @@ struct RoundedInputs {
 };
 
 RoundedInputs round_inputs(const at::Tensor& x, std::int64_t in, std::int64_t stride, bool halved) {
-  const LinearKernels& kernels = linear_kernels();
+  const CpuKernels& kernels = cpu_kernels();
   const std::int64_t rows = x.size(0), count = x.size(1), halves = halved ? 2 * rows : 0;
   RoundedInputs inputs{at::empty({rows, stride}, at::kShort), at::empty({rows}, at::kFloat),
                        at::empty({halves, stride}, at::kChar), at::empty({halves}, at::kInt)};
@@ -74,7 +74,7 @@ void scatter(const std::vector<Number>& row, std::int64_t output, std::int64_t p
 
 /** Rows [begin, end), a multiple of kOutputBlock on, of `rounded` from the weight; rows behind its last are zeros. */
 void round_blocks(const at::Tensor& weight, std::int64_t begin, std::int64_t end, const RoundedWeight& rounded) {
-  const LinearKernels& kernels = linear_kernels();
+  const CpuKernels& kernels = cpu_kernels();
   const std::int64_t out = weight.size(0), in = weight.size(1), padded = filled_up(in, kIntegerStep);
   const at::Tensor wide = weight.slice(0, begin, std::min(end, out)).to(at::kFloat).contiguous();
   const std::vector<float> nothing(static_cast<std::size_t>(in));
@@ -95,28 +95,46 @@ void round_blocks(const at::Tensor& weight, std::int64_t begin, std::int64_t end
   }
 }
 
-}  // namespace
+std::int64_t block_count(const LinearTask& task) {
+  return (task.end + kOutputBlock - 1) / kOutputBlock;
+}
 
-void run_kernel(void (*kernel)(const LinearTask&), const LinearTask& task, std::int64_t out, std::int64_t row_bytes) {
-  if (task.rows == 0) return;
+/** Blocks [begin, end) of a task's outputs, by as many rows at once as a core's cache keeps. */
+void run_blocks(void (*kernel)(const LinearTask&), const LinearTask& task, std::int64_t begin, std::int64_t end,
+                std::int64_t row_bytes) {
   // Whole tiles of every variant: six, five, four, three and two rows.
   const std::int64_t most = std::max<std::int64_t>(12, kRowBytes / row_bytes);
   const std::int64_t parts = (task.rows + most - 1) / most;
   const std::int64_t part = (task.rows + parts - 1) / parts;
-  const std::int64_t blocks = (out + kOutputBlock - 1) / kOutputBlock;
-  at::parallel_for(0, blocks, grain(task.in * task.rows * kOutputBlock), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = 0; row < task.rows; row += part) {
-      LinearTask share = task;
-      share.begin = begin * kOutputBlock;
-      share.end = std::min(out, end * kOutputBlock);
-      share.rows = std::min(part, task.rows - row);
-      if (share.x != nullptr) share.x += row * task.in;
-      if (share.parts != nullptr) share.parts += 2 * row * task.stride;
-      if (share.part_sums != nullptr) share.part_sums += 2 * row;
-      if (share.inputs != nullptr) share.inputs += row * task.stride;
-      if (share.x_scale != nullptr) share.x_scale += row;
-      share.y += row * task.y_stride;
-      kernel(share);
+  for (std::int64_t row = 0; row < task.rows; row += part) {
+    LinearTask share = task;
+    share.begin = begin * kOutputBlock;
+    share.end = std::min(task.end, end * kOutputBlock);
+    share.rows = std::min(part, task.rows - row);
+    if (share.x != nullptr) share.x += row * task.in;
+    if (share.parts != nullptr) share.parts += 2 * row * task.stride;
+    if (share.part_sums != nullptr) share.part_sums += 2 * row;
+    if (share.inputs != nullptr) share.inputs += row * task.stride;
+    if (share.x_scale != nullptr) share.x_scale += row;
+    share.y += row * task.y_stride;
+    kernel(share);
+  }
+}
+
+}  // namespace
+
+void run_kernel(void (*kernel)(const LinearTask&), std::span<const LinearTask> tasks, std::int64_t row_bytes) {
+  if (tasks.empty() || tasks.front().rows == 0) return;
+  std::int64_t blocks = 0;
+  for (const LinearTask& task : tasks) blocks += block_count(task);
+  const std::int64_t work = tasks.front().in * tasks.front().rows * kOutputBlock;
+  at::parallel_for(0, blocks, grain(work), [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t first = 0;
+    for (const LinearTask& task : tasks) {
+      const std::int64_t count = block_count(task);
+      const std::int64_t from = std::max<std::int64_t>(begin - first, 0), to = std::min(end - first, count);
+      if (from < to) run_blocks(kernel, task, from, to, row_bytes);
+      first += count;
     }
   });
 }
@@ -140,31 +158,40 @@ RoundedWeight round_weight(const at::Tensor& weight, IntegerWeights format) {
   return rounded;
 }
 
-at::Tensor integer_product(const at::Tensor& x, const RoundedWeight& weight, const at::Tensor& bias) {
-  const LinearKernels& kernels = linear_kernels();
-  const bool int4 = is_int4(weight);
-  const std::int64_t out = weight.scale.size(0);
-  LinearTask task;
-  task.in = weight.values.size(1) * (int4 ? 4 : 1);
-  task.stride = task.in + kIntegerStep;
-  const RoundedInputs inputs = round_inputs(x, task.in, task.stride, /*halved=*/!int4);
-  at::Tensor y = at::empty({x.size(0), out}, x.options());
-  task.weight = weight.values.const_data_ptr();
-  task.x_scale = inputs.scale.const_data_ptr<float>();
+std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const RoundedLayer> layers) {
+  const CpuKernels& kernels = cpu_kernels();
+  const RoundedWeight& first = layers.front().weight;
+  const bool int4 = is_int4(first);
+  LinearTask inputs_only;
+  inputs_only.in = first.values.size(1) * (int4 ? 4 : 1);
+  inputs_only.stride = inputs_only.in + kIntegerStep;
+  inputs_only.rows = x.size(0);
+  const RoundedInputs inputs = round_inputs(x, inputs_only.in, inputs_only.stride, /*halved=*/!int4);
+  inputs_only.x_scale = inputs.scale.const_data_ptr<float>();
   if (int4) {
-    task.group_scale = bits(weight.scale);
-    task.inputs = inputs.rounded.const_data_ptr<std::int16_t>();
+    inputs_only.inputs = inputs.rounded.const_data_ptr<std::int16_t>();
   } else {
-    task.weight_scale = weight.scale.const_data_ptr<float>();
-    task.parts = inputs.parts.const_data_ptr<std::int8_t>();
-    task.part_sums = inputs.part_sums.const_data_ptr<std::int32_t>();
+    inputs_only.parts = inputs.parts.const_data_ptr<std::int8_t>();
+    inputs_only.part_sums = inputs.part_sums.const_data_ptr<std::int32_t>();
   }
-  task.bias = data_or_null(bias);
-  task.rows = x.size(0);
-  task.y = y.data_ptr<float>();
-  task.y_stride = out;
-  run_kernel(int4 ? kernels.from_int4 : kernels.from_int8, task, out, task.in * 2);
-  return y;
+  std::vector<at::Tensor> products;
+  std::vector<LinearTask> tasks;
+  for (const auto& [weight, bias] : layers) {
+    products.push_back(at::empty({x.size(0), weight.scale.size(0)}, x.options()));
+    LinearTask task = inputs_only;
+    task.weight = weight.values.const_data_ptr();
+    if (int4) {
+      task.group_scale = bits(weight.scale);
+    } else {
+      task.weight_scale = weight.scale.const_data_ptr<float>();
+    }
+    task.bias = data_or_null(bias);
+    task.end = task.y_stride = weight.scale.size(0);
+    task.y = products.back().data_ptr<float>();
+    tasks.push_back(task);
+  }
+  run_kernel(int4 ? kernels.from_int4 : kernels.from_int8, tasks, inputs_only.in * 2);
+  return products;
 }
 
 }  // namespace blip2

@@ -4,8 +4,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <span>
+#include <vector>
+
 #include "blip2/nn/linear.h"
-#include "nn/linear_kernels.h"
+#include "nn/cpu_kernels.h"
 
 namespace blip2 {
 
@@ -21,11 +24,23 @@ struct RoundedWeight {
 /** Rounds weight [out, in] on the CPU, of any floating dtype. Inputs wider than the sums have room for are refused. */
 RoundedWeight round_weight(const at::Tensor& weight, IntegerWeights format);
 
-/** x [rows, in] float32 contiguous times the weight transposed, plus bias [out] (may be undefined) -> [rows, out]. */
-at::Tensor integer_product(const at::Tensor& x, const RoundedWeight& weight, const at::Tensor& bias);
+/** A weight and its bias [out], which may be undefined. */
+struct RoundedLayer {
+  RoundedWeight weight;
+  at::Tensor bias;
+};
 
-/** Runs a kernel over outputs [0, out), shared among the threads; `row_bytes` is what a row of its inputs takes. */
-void run_kernel(void (*kernel)(const LinearTask&), const LinearTask& task, std::int64_t out, std::int64_t row_bytes);
+/**
+ * x [rows, in] float32 contiguous times each weight transposed, plus its bias -> [rows, out] each. The weights have one
+ * format and one number of inputs, so that x is rounded once.
+ */
+std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const RoundedLayer> layers);
+
+/**
+ * Runs a kernel for tasks with the same rows and inputs, their outputs [0, end) shared among the threads; `row_bytes`
+ * is what a row of the inputs takes.
+ */
+void run_kernel(void (*kernel)(const LinearTask&), std::span<const LinearTask> tasks, std::int64_t row_bytes);
 
 inline const float* data_or_null(const at::Tensor& bias) {
   return bias.defined() ? bias.const_data_ptr<float>() : nullptr;

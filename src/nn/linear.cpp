@@ -14,15 +14,14 @@ namespace {
 
 /** The kernel for weights of this dtype, or null. */
 auto float_kernel(at::ScalarType dtype) -> void (*)(const LinearTask&) {
-  const LinearKernels& kernels = linear_kernels();
+  const CpuKernels& kernels = cpu_kernels();
   if (dtype == at::kFloat) return kernels.from_float;
   if (dtype == at::kBFloat16) return kernels.from_bfloat16;
   return dtype == at::kHalf ? kernels.from_half : nullptr;
 }
 
-/** x [rows, in] contiguous -> [rows, out]. */
-at::Tensor own_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
+/** A product of x [rows, in], contiguous, by float_kernel -> `y` [rows, out]. */
+LinearTask float_task(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor& y) {
   LinearTask task;
   task.weight = weight.const_data_ptr();
   task.bias = data_or_null(bias);
@@ -30,9 +29,8 @@ at::Tensor own_product(const at::Tensor& x, const at::Tensor& weight, const at::
   task.rows = x.size(0);
   task.x = x.const_data_ptr<float>();
   task.y = y.data_ptr<float>();
-  task.y_stride = weight.size(0);
-  run_kernel(float_kernel(weight.scalar_type()), task, weight.size(0), task.in * 4);
-  return y;
+  task.end = task.y_stride = weight.size(0);
+  return task;
 }
 
 bool records_gradients(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -50,16 +48,25 @@ at::Tensor with_shape_of(const at::Tensor& y, const at::Tensor& x) {
   return y.view(shape);
 }
 
+/** Whether the product is one for the loops of cpu_kernels.h. */
+bool has_own_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const std::int64_t rows = x.numel() / std::max<std::int64_t>(1, x.size(-1));
+  const bool narrow = weight.scalar_type() != x.scalar_type();
+  const bool possible = x.scalar_type() == at::kFloat && x.is_cpu() && weight.is_cpu() && weight.is_contiguous() &&
+                        x.size(-1) == weight.size(1) && rows > 0 && float_kernel(weight.scalar_type()) != nullptr &&
+                        (!bias.defined() || bias.scalar_type() == at::kFloat) && !records_gradients(x, weight, bias);
+  return possible && (narrow || rows <= cpu_kernels().most_float_rows);
+}
+
 }  // namespace
 
 at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const std::int64_t rows = x.numel() / std::max<std::int64_t>(1, x.size(-1));
-  const bool narrow = weight.scalar_type() != x.scalar_type();
-  const bool own_loops = x.scalar_type() == at::kFloat && x.is_cpu() && weight.is_cpu() && weight.is_contiguous() &&
-                         x.size(-1) == weight.size(1) && rows > 0 && float_kernel(weight.scalar_type()) != nullptr &&
-                         (!bias.defined() || bias.scalar_type() == at::kFloat) && !records_gradients(x, weight, bias);
-  if (own_loops && (narrow || rows <= linear_kernels().most_float_rows)) {
-    return with_shape_of(own_product(flattened(x), weight, bias), x);
+  if (has_own_loops(x, weight, bias)) {
+    const at::Tensor rows = flattened(x);
+    at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());
+    const LinearTask task = float_task(rows, weight, bias, y);
+    run_kernel(float_kernel(weight.scalar_type()), {&task, 1}, task.in * 4);
+    return with_shape_of(y, x);
   }
   std::optional<at::Tensor> added;
   if (bias.defined()) added = bias.to(x.scalar_type());
@@ -85,7 +92,8 @@ void LinearImpl::reset_parameters() {
 at::Tensor LinearImpl::forward(const at::Tensor& x) const {
   if (!is_quantized()) return apply_linear(x, weight, bias);
   TORCH_CHECK(x.size(-1) == in_, "linear: expected inputs of width ", in_, ", got ", x.sizes());
-  return with_shape_of(integer_product(flattened(x.to(at::kFloat)), {weight, scale_}, bias), x).to(x.scalar_type());
+  const RoundedLayer layer{{weight, scale_}, bias};
+  return with_shape_of(integer_products(flattened(x.to(at::kFloat)), {&layer, 1}).front(), x).to(x.scalar_type());
 }
 
 void LinearImpl::quantize(IntegerWeights format) {
@@ -94,6 +102,37 @@ void LinearImpl::quantize(IntegerWeights format) {
   scale_ = rounded.scale;
   weight.requires_grad_(false);
   weight.set_data(rounded.values);
+}
+
+std::vector<at::Tensor> forward_together(const at::Tensor& x, std::initializer_list<const LinearImpl*> layers) {
+  const LinearImpl& first = **layers.begin();
+  const auto all = [&](const auto& holds) {
+    return std::all_of(layers.begin(), layers.end(), [&](const LinearImpl* layer) {
+      return layer->in_ == first.in_ && layer->weight.scalar_type() == first.weight.scalar_type() && holds(*layer);
+    });
+  };
+  std::vector<at::Tensor> outputs;
+  if (all([&x](const LinearImpl& layer) { return layer.is_quantized() && x.size(-1) == layer.in_; })) {
+    std::vector<RoundedLayer> rounded;
+    for (const LinearImpl* layer : layers) rounded.push_back({{layer->weight, layer->scale_}, layer->bias});
+    for (const at::Tensor& y : integer_products(flattened(x.to(at::kFloat)), rounded)) {
+      outputs.push_back(with_shape_of(y, x).to(x.scalar_type()));
+    }
+  } else if (all([&x](const LinearImpl& layer) {
+               return !layer.is_quantized() && has_own_loops(x, layer.weight, layer.bias);
+             })) {
+    const at::Tensor rows = flattened(x);
+    std::vector<LinearTask> tasks;
+    for (const LinearImpl* layer : layers) {
+      at::Tensor y = at::empty({rows.size(0), layer->weight.size(0)}, x.options());
+      tasks.push_back(float_task(rows, layer->weight, layer->bias, y));
+      outputs.push_back(with_shape_of(y, x));
+    }
+    run_kernel(float_kernel(first.weight.scalar_type()), tasks, tasks.front().in * 4);
+  } else {
+    for (const LinearImpl* layer : layers) outputs.push_back(layer->forward(x));
+  }
+  return outputs;
 }
 
 }  // namespace blip2

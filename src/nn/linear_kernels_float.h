@@ -1,4 +1,4 @@
-// The float32 products of linear_kernels.h, with weights in float32, bfloat16 or float16. BLIP2_KERNELS names the
+// The float32 products of cpu_kernels.h, with weights in float32, bfloat16 or float16. BLIP2_KERNELS names the
 // variant.
 #pragma once
 

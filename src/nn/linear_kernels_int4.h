@@ -1,4 +1,4 @@
-// The int4 product of linear_kernels.h: groups of 64 weights in 32 bytes, each with a bfloat16 scale. BLIP2_KERNELS
+// The int4 product of cpu_kernels.h: groups of 64 weights in 32 bytes, each with a bfloat16 scale. BLIP2_KERNELS
 // names the variant.
 #pragma once
 

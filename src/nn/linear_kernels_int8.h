@@ -1,4 +1,4 @@
-// The int8 product of linear_kernels.h. BLIP2_KERNELS names the variant.
+// The int8 product of cpu_kernels.h. BLIP2_KERNELS names the variant.
 #pragma once
 
 #include "nn/linear_tiles.h"

@@ -1,10 +1,10 @@
-// Rounding to integers for linear_kernels.h: weights to int8 and int4, inputs to 15 bits. BLIP2_KERNELS names the
+// Rounding to integers for cpu_kernels.h: weights to int8 and int4, inputs to 15 bits. BLIP2_KERNELS names the
 // variant; all round alike.
 #pragma once
 
 #include <cstring>
 
-#include "nn/linear_kernels.h"
+#include "nn/cpu_kernels.h"
 
 namespace blip2::BLIP2_KERNELS {
 namespace {

@@ -1,7 +1,7 @@
-// How the kernels of linear_kernels.h cut a product into tiles whose sums fit the registers.
+// How the kernels of cpu_kernels.h cut a product into tiles whose sums fit the registers.
 #pragma once
 
-#include "nn/linear_kernels.h"
+#include "nn/cpu_kernels.h"
 
 // Loops over a tile are unrolled whole, so that its sums live in registers.
 #define BLIP2_UNROLL _Pragma("GCC unroll 16")

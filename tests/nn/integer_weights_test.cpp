@@ -32,7 +32,7 @@ TEST(IntegerWeights, Int8RoundsTheWeightAndNothingElse) {
 }
 
 /** The layer's own product by one variant of the loops, without bias. */
-at::Tensor by_variant(const LinearKernels& kernels, const at::Tensor& x, const RoundedWeight& weight) {
+at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const RoundedWeight& weight) {
   const bool int4 = weight.values.scalar_type() == at::kShort;
   const std::int64_t rows = x.size(0), count = x.size(1), out = weight.scale.size(0);
   LinearTask task;
@@ -69,14 +69,14 @@ TEST(IntegerWeights, Int8IsTheSameInEveryVariant) {
   torch::manual_seed(6);
   const at::Tensor x = torch::randn({5, 150}), weight = torch::randn({11, 150});
   const RoundedWeight rounded = round_weight(weight, IntegerWeights::kInt8);
-  const at::Tensor first = by_variant(*linear_kernel_variant(0), x, rounded);
+  const at::Tensor first = by_variant(*cpu_kernel_variant(0), x, rounded);
   EXPECT_LT(largest_difference(first, at::linear(x, weight)), 0.5);
-  for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
-    const LinearKernels& kernels = *linear_kernel_variant(v);
+  for (int v = 0; cpu_kernel_variant(v) != nullptr; ++v) {
+    const CpuKernels& kernels = *cpu_kernel_variant(v);
     EXPECT_TRUE(torch::equal(by_variant(kernels, x, rounded), first)) << kernels.name;
     std::vector<std::int8_t> expected(192), row(192);
     const float* values = weight.const_data_ptr<float>();
-    const float scale = linear_kernels().round_weights_int8(values, 150, 192, expected.data());
+    const float scale = cpu_kernels().round_weights_int8(values, 150, 192, expected.data());
     EXPECT_EQ(kernels.round_weights_int8(values, 150, 192, row.data()), scale) << kernels.name;
     EXPECT_EQ(row, expected) << kernels.name;
   }
@@ -96,7 +96,7 @@ TEST(IntegerWeights, Int8KeepsWhatIsNoNumberInItsRow) {
 }
 
 /** What the int4 weight that a variant makes of [out, in] stands for, [out, in filled up]. */
-at::Tensor int4_values(const LinearKernels& kernels, const at::Tensor& weight) {
+at::Tensor int4_values(const CpuKernels& kernels, const at::Tensor& weight) {
   const std::int64_t out = weight.size(0), count = weight.size(1), in = (count + 63) / 64 * 64;
   const at::Tensor packed = at::empty({out, in / 4}, at::kShort), scale = at::empty({out, in / 64}, at::kBFloat16);
   for (std::int64_t r = 0; r < out; ++r) {
@@ -120,11 +120,11 @@ TEST(IntegerWeights, Int4IsTheSameWeightInEveryVariantAndItsProductIsRight) {
            {1, 1, 1}, {1, 64, 8}, {2, 31, 5}, {5, 150, 11}, {7, 1100, 3}, {15, 128, 6}}) {
     const at::Tensor x = torch::randn({rows, count}), weight = torch::randn({out, count});
     const at::Tensor wide_x = at::constant_pad_nd(x, {0, (64 - count % 64) % 64});
-    const at::Tensor values = int4_values(linear_kernels(), weight);
+    const at::Tensor values = int4_values(cpu_kernels(), weight);
     const at::Tensor expected = at::linear(wide_x.to(at::kDouble), values.to(at::kDouble));
     const RoundedWeight rounded = round_weight(weight, IntegerWeights::kInt4);
-    for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
-      const LinearKernels& kernels = *linear_kernel_variant(v);
+    for (int v = 0; cpu_kernel_variant(v) != nullptr; ++v) {
+      const CpuKernels& kernels = *cpu_kernel_variant(v);
       EXPECT_TRUE(torch::equal(int4_values(kernels, weight), values)) << kernels.name;
       const double size = std::sqrt(static_cast<double>(count));
       EXPECT_LT(largest_difference(by_variant(kernels, x, rounded), expected), 3e-4 * size)
@@ -136,7 +136,7 @@ TEST(IntegerWeights, Int4IsTheSameWeightInEveryVariantAndItsProductIsRight) {
 TEST(IntegerWeights, Int4IsAsNearAsFourBitsCanBe) {
   torch::manual_seed(9);
   const at::Tensor weight = torch::randn({64, 1024});
-  const at::Tensor error = int4_values(linear_kernels(), weight) - weight;
+  const at::Tensor error = int4_values(cpu_kernels(), weight) - weight;
   // Half a step is the bound where the largest magnitude is 8 steps; clipping at 7 costs up to a whole one.
   const at::Tensor step = weight.view({64, 16, 64}).abs().amax(2) / 8;
   EXPECT_LT((error.view({64, 16, 64}).abs().amax(2) / step).max().item<double>(), 1.35);
@@ -147,9 +147,9 @@ TEST(IntegerWeights, Int4IsAsNearAsFourBitsCanBe) {
 
 TEST(IntegerWeights, Int4KeepsWhatItCanSayExactly) {
   const at::Tensor weight = (torch::arange(0, 128).remainder(16) - 8).to(at::kFloat).view({2, 64}) * 0.25;
-  EXPECT_TRUE(torch::equal(int4_values(linear_kernels(), weight), weight));
+  EXPECT_TRUE(torch::equal(int4_values(cpu_kernels(), weight), weight));
   const at::Tensor nothing = torch::zeros({2, 64});
-  EXPECT_TRUE(torch::equal(int4_values(linear_kernels(), nothing), nothing));
+  EXPECT_TRUE(torch::equal(int4_values(cpu_kernels(), nothing), nothing));
 }
 
 TEST(IntegerWeights, Int4LayersKeepTheirBiasAndEveryRowApart) {

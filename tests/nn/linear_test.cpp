@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "nn/linear_kernels.h"
+#include "nn/cpu_kernels.h"
 
 namespace blip2 {
 namespace {
@@ -13,7 +13,7 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) {
 }
 
 /** A product by one variant of the loops, all outputs at once. */
-at::Tensor by_variant(const LinearKernels& kernels, const at::Tensor& x, const at::Tensor& weight) {
+at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const at::Tensor& weight) {
   at::Tensor y = at::empty({x.size(0), weight.size(0)});
   LinearTask task;
   task.weight = weight.const_data_ptr();
@@ -30,8 +30,8 @@ at::Tensor by_variant(const LinearKernels& kernels, const at::Tensor& x, const a
 
 TEST(Linear, EveryVariantComputesEveryShape) {
   torch::manual_seed(1);
-  for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
-    const LinearKernels& kernels = *linear_kernel_variant(v);
+  for (int v = 0; cpu_kernel_variant(v) != nullptr; ++v) {
+    const CpuKernels& kernels = *cpu_kernel_variant(v);
     for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
       for (const auto& [rows, in, out] : std::vector<std::array<std::int64_t, 3>>{
                {1, 1, 1}, {1, 64, 8}, {2, 17, 5}, {3, 100, 7}, {5, 33, 9}, {7, 48, 3}, {13, 130, 11}}) {
@@ -48,9 +48,9 @@ TEST(Linear, EveryFloat16IsWidenedExactly) {
   const at::Tensor bits = torch::arange(0, 1 << 16, at::kInt).to(at::kShort);
   const at::Tensor halves = bits.view(at::kHalf);
   const at::Tensor finite = halves.masked_select(halves.to(at::kFloat).isfinite()).unsqueeze(1).contiguous();
-  for (int v = 0; linear_kernel_variant(v) != nullptr; ++v) {
-    const at::Tensor wide = by_variant(*linear_kernel_variant(v), torch::ones({1, 1}), finite);
-    EXPECT_TRUE(torch::equal(wide.view({-1}), finite.view({-1}).to(at::kFloat))) << linear_kernel_variant(v)->name;
+  for (int v = 0; cpu_kernel_variant(v) != nullptr; ++v) {
+    const at::Tensor wide = by_variant(*cpu_kernel_variant(v), torch::ones({1, 1}), finite);
+    EXPECT_TRUE(torch::equal(wide.view({-1}), finite.view({-1}).to(at::kFloat))) << cpu_kernel_variant(v)->name;
   }
 }
 
@@ -118,6 +118,41 @@ TEST(Linear, FreshWeightsAreTorchsUnlessTheyAreLoadedNext) {
     const Linear untouched(30, 20);
   }
   EXPECT_TRUE(torch::equal(torch::rand({1}), next));
+}
+
+TEST(Linear, LayersTogetherGiveWhatEachGivesAlone) {
+  torch::manual_seed(7);
+  for (const std::int64_t rows : {1, 5, 300}) {
+    for (const int format : {0, 1, 2, 3, 4}) {
+      const torch::NoGradGuard no_grad;
+      WeightOptions narrow;
+      narrow.dtype = format == 1 ? at::kBFloat16 : at::kFloat;
+      Linear first(70, 37, true, narrow), second(70, 10, false, narrow), third(70, 64, true, narrow);
+      for (LinearImpl* layer : {first.get(), second.get(), third.get()}) {
+        if (layer->bias.defined()) layer->bias.set_data(layer->bias.to(at::kFloat));
+        if (format == 2) layer->quantize(IntegerWeights::kInt8);
+        if (format == 3) layer->quantize(IntegerWeights::kInt4);
+      }
+      if (format == 4) second->quantize();  // layers that have nothing in common
+      const at::Tensor x = torch::randn({rows, 70}).view({rows, 1, 70});
+      const auto together = forward_together(x, {first.get(), second.get(), third.get()});
+      ASSERT_EQ(together.size(), 3);
+      EXPECT_TRUE(torch::equal(together[0], first->forward(x))) << rows << " " << format;
+      EXPECT_TRUE(torch::equal(together[1], second->forward(x))) << rows << " " << format;
+      EXPECT_TRUE(torch::equal(together[2], third->forward(x))) << rows << " " << format;
+    }
+  }
+}
+
+TEST(Linear, LayersTogetherTeachEachOfThem) {
+  torch::manual_seed(8);
+  Linear first(6, 4), second(6, 3);
+  const at::Tensor x = torch::randn({2, 6}).requires_grad_();
+  const auto together = forward_together(x, {first.get(), second.get()});
+  (together[0].sum() + together[1].square().sum()).backward();
+  EXPECT_TRUE(first->weight.grad().defined());
+  EXPECT_TRUE(second->weight.grad().defined());
+  EXPECT_TRUE(x.grad().defined());
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <torch/nn/pimpl.h>
 
 #include <cstdint>
+#include <initializer_list>
+#include <vector>
 
 #include "blip2/nn/weight_options.h"
 
@@ -47,9 +49,14 @@ class LinearImpl : public torch::nn::Module {
   at::Tensor bias;    // [out], undefined without
 
  private:
+  friend std::vector<at::Tensor> forward_together(const at::Tensor& x, std::initializer_list<const LinearImpl*> layers);
+
   std::int64_t in_;
   at::Tensor scale_;  // of a quantized weight: float32 [out], or bfloat16 [out, inputs / 64]
 };
 TORCH_MODULE(Linear);
+
+/** What each layer makes of the same x, which is prepared once: query, key and value of an attention. */
+std::vector<at::Tensor> forward_together(const at::Tensor& x, std::initializer_list<const LinearImpl*> layers);
 
 }  // namespace blip2

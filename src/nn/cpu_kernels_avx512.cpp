@@ -1,4 +1,4 @@
 #define BLIP2_KERNELS avx512
 #define BLIP2_KERNELS_NAME "AVX-512"
 #define BLIP2_MOST_ROWS 256
-#include "nn/linear_kernels_variant.h"
+#include "nn/cpu_kernels_variant.h"

@@ -1,4 +1,4 @@
-#include "nn/linear_kernels.h"
+#include "nn/cpu_kernels.h"
 
 #include <array>
 
@@ -6,21 +6,21 @@ namespace blip2 {
 
 #if defined(__x86_64__)
 namespace avx512 {
-extern const LinearKernels kernels;
+extern const CpuKernels kernels;
 }
 namespace avx2 {
-extern const LinearKernels kernels;
+extern const CpuKernels kernels;
 }
 #endif
 namespace baseline {
-extern const LinearKernels kernels;
+extern const CpuKernels kernels;
 }
 
 namespace {
 
 /** The variants that this processor runs, then nulls. */
-std::array<const LinearKernels*, 4> variants() {
-  std::array<const LinearKernels*, 4> found{};
+std::array<const CpuKernels*, 4> variants() {
+  std::array<const CpuKernels*, 4> found{};
   std::size_t count = 0;
 #if defined(__x86_64__)
   const bool has_avx2 =
@@ -37,8 +37,8 @@ std::array<const LinearKernels*, 4> variants() {
 
 }  // namespace
 
-const LinearKernels* linear_kernel_variant(int index) {
-  static const std::array<const LinearKernels*, 4> found = variants();
+const CpuKernels* cpu_kernel_variant(int index) {
+  static const std::array<const CpuKernels*, 4> found = variants();
   return found.at(static_cast<std::size_t>(index));
 }
 

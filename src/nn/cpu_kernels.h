@@ -1,6 +1,7 @@
-// The innermost loops of a matrix product with few rows. They are compiled once for each instruction set that matters
-// and chosen when the program starts, so this header and linear_kernels.cpp include nothing whose inline functions
-// could leak out of a translation unit built for a newer processor.
+// The innermost loops of what decoding repeats for every token: a matrix product with few rows, and attention of one
+// position. They are compiled once for each instruction set that matters and chosen when the program starts, so this
+// header and cpu_kernels.cpp include nothing whose inline functions could leak out of a translation unit built for a
+// newer processor.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,24 @@ struct LinearTask {
   std::int64_t y_stride = 0;
 };
 
-struct LinearKernels {
+/**
+ * Attention of one new position per row. Keys and values lie where they were computed: an entry for every row and
+ * position points to its `heads * width` numbers. (Row, head) pairs [begin, end) are worked on, pair h * rows + r being
+ * head h of row r, so that beams of one picture find each other's keys in the cache.
+ */
+struct StepAttentionTask {
+  std::int64_t begin = 0, end = 0, rows = 0, heads = 0, width = 0, positions = 0;
+  const float* query = nullptr;                                 // [rows, heads * width]
+  const float* const* keys = nullptr;                           // [rows, positions]
+  const float* const* values = nullptr;                         // [rows, positions]
+  const float* mask = nullptr;                                  // added to the scores, or null
+  std::int64_t mask_row = 0, mask_head = 0, mask_position = 0;  // its strides
+  float scale = 1;
+  float* scores = nullptr;   // room for [positions] numbers
+  float* context = nullptr;  // [rows, heads * width]
+};
+
+struct CpuKernels {
   void (*from_float)(const LinearTask&);
   void (*from_bfloat16)(const LinearTask&);
   void (*from_half)(const LinearTask&);
@@ -61,16 +79,17 @@ struct LinearKernels {
    */
   void (*round_weights_int4)(const float* row, std::int64_t count, std::int64_t in, std::uint16_t* packed,
                              std::uint16_t* scales);
+  void (*attend_step)(const StepAttentionTask&);
   /** Rows of x up to which from_float beats LibTorch's own product. */
   std::int64_t most_float_rows;
   const char* name;
 };
 
 /** What this processor runs, the best at 0; null behind the last. */
-const LinearKernels* linear_kernel_variant(int index);
+const CpuKernels* cpu_kernel_variant(int index);
 
-inline const LinearKernels& linear_kernels() {
-  return *linear_kernel_variant(0);
+inline const CpuKernels& cpu_kernels() {
+  return *cpu_kernel_variant(0);
 }
 
 }  // namespace blip2

@@ -1,4 +1,4 @@
 #define BLIP2_KERNELS avx2
 #define BLIP2_KERNELS_NAME "AVX2"
 #define BLIP2_MOST_ROWS 24
-#include "nn/linear_kernels_variant.h"
+#include "nn/cpu_kernels_variant.h"

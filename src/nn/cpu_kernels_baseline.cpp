@@ -1,4 +1,4 @@
 #define BLIP2_KERNELS baseline
 #define BLIP2_KERNELS_NAME "baseline"
 #define BLIP2_MOST_ROWS 4
-#include "nn/linear_kernels_variant.h"
+#include "nn/cpu_kernels_variant.h"
