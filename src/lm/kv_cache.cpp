@@ -2,63 +2,74 @@
 
 #include <torch/torch.h>
 
-#include <algorithm>
+#include "nn/step_attention.h"
 
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kLeastRoomAhead = 32;
-
-at::Tensor with_capacity(const at::Tensor& like, std::int64_t rows, std::int64_t capacity) {
-  return at::empty({rows, like.size(1), capacity, like.size(3)}, like.options());
+KeyValue split(const KeyValue& whole, std::int64_t heads) {
+  return {split_heads(whole.key, heads), split_heads(whole.value, heads)};
 }
 
 }  // namespace
 
-void KeyValueCache::grow(std::int64_t capacity, const KeyValue& like) {
-  for (auto part : {&KeyValue::key, &KeyValue::value}) {
-    at::Tensor larger = with_capacity(like.*part, (like.*part).size(0), capacity);
-    if (length_ > 0) larger.narrow(2, 0, length_).copy_((buffer_.*part).narrow(2, 0, length_));
-    buffer_.*part = std::move(larger);
+void KeyValueCache::append(std::vector<KeyValue>& parts, const KeyValue& added) {
+  const std::size_t index = parts.size();
+  if (index > 0) {
+    const SharedRows& rows = rows_[index - 1];
+    const at::Tensor& last = parts.back().key;
+    const std::int64_t expected = rows.empty() ? last.size(0) : static_cast<std::int64_t>(rows.size());
+    TORCH_CHECK(added.key.size(0) == expected && added.key.size(2) == last.size(2), "key-value cache: expected keys [",
+                expected, ", T, ", last.size(2), "], got ", added.key.sizes());
   }
+  if (index > 0 && !can_attend_in_place(added.key)) {
+    parts.back() = {at::cat({parts.back().key, added.key}, 1), at::cat({parts.back().value, added.value}, 1)};
+    return;
+  }
+  parts.push_back({added.key.contiguous(), added.value.contiguous()});
+  if (rows_.size() < parts.size()) rows_.emplace_back();
 }
 
-KeyValue KeyValueCache::append(const KeyValue& added) {
+at::Tensor KeyValueCache::attend(std::size_t layer, const at::Tensor& query, const KeyValue& added,
+                                 const at::Tensor& mask, double scale) {
   torch::NoGradGuard no_grad;
-  const std::int64_t count = added.key.size(2), needed = length_ + count;
-  if (buffer_.key.defined()) {
-    TORCH_CHECK(added.key.size(0) == buffer_.key.size(0) && added.key.size(1) == buffer_.key.size(1) &&
-                    added.key.size(3) == buffer_.key.size(3),
-                "key-value cache: expected keys like ", buffer_.key.sizes(), ", got ", added.key.sizes());
+  std::vector<KeyValue>& parts = layers_.at(layer);
+  append(parts, added);
+  if (parts.size() == 1) {
+    return merge_heads(attention(split_heads(query, heads_), split(parts.front(), heads_), mask, scale));
   }
-  if (!buffer_.key.defined() || needed > buffer_.key.size(2)) {
-    grow(needed + std::max(kLeastRoomAhead, needed / 2), added);
-  }
-  KeyValue all;
-  for (auto part : {&KeyValue::key, &KeyValue::value}) {
-    (buffer_.*part).narrow(2, length_, count).copy_(added.*part);
-    all.*part = (buffer_.*part).narrow(2, 0, needed);
-  }
-  length_ = needed;
-  return all;
+  TORCH_CHECK(query.size(1) == 1, "key-value cache: expected one new position, got queries ", query.sizes());
+  return step_attention(query, heads_, parts, rows_, mask, scale);
 }
 
 void KeyValueCache::reorder(const at::Tensor& rows) {
-  if (!buffer_.key.defined()) return;
+  if (rows_.empty()) return;
   torch::NoGradGuard no_grad;
-  for (auto part : {&KeyValue::key, &KeyValue::value}) {
-    at::Tensor &old = buffer_.*part, &chosen = spare_.*part;
-    const bool fits = chosen.defined() && chosen.size(0) == rows.size(0) && chosen.size(2) == old.size(2);
-    if (!fits) chosen = with_capacity(old, rows.size(0), old.size(2));
-    // Only what is filled moves, straight into its place.
-    at::Tensor filled = chosen.narrow(2, 0, length_);
-    at::index_select_out(filled, old.narrow(2, 0, length_), 0, rows);
-    std::swap(old, chosen);
+  if (!can_attend_in_place(layers_.front().front().key)) {
+    for (auto& parts : layers_) {
+      for (auto& part : parts) part = {part.key.index_select(0, rows), part.value.index_select(0, rows)};
+    }
+    return;
+  }
+  const at::Tensor on_host = rows.to(at::kCPU, at::kLong).contiguous();
+  const SharedRows chosen(on_host.const_data_ptr<std::int64_t>(),
+                          on_host.const_data_ptr<std::int64_t>() + on_host.numel());
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    const std::int64_t count =
+        rows_[i].empty() ? layers_.front()[i].key.size(0) : static_cast<std::int64_t>(rows_[i].size());
+    SharedRows next;
+    for (const std::int64_t row : chosen) {
+      TORCH_CHECK(row >= 0 && row < count, "key-value cache: expected rows below ", count, ", got ", row);
+      next.push_back(rows_[i].empty() ? row : rows_[i][static_cast<std::size_t>(row)]);
+    }
+    rows_[i] = std::move(next);
   }
 }
 
-void reorder(std::vector<KeyValueCache>& caches, const at::Tensor& rows) {
-  for (auto& cache : caches) cache.reorder(rows);
+std::int64_t KeyValueCache::length() const {
+  std::int64_t length = 0;
+  for (const KeyValue& part : layers_.front()) length += part.key.size(1);
+  return length;
 }
 
 }  // namespace blip2

@@ -26,16 +26,18 @@ at::Tensor causal_mask(const at::Tensor& mask, at::ScalarType dtype) {
   return additive_mask(visible.logical_or(blind.logical_and(at::eye(length, earlier.options()))), dtype);
 }
 
-/** Caches, padding and positions of sequences in decoding. */
+/** Keys and values, padding and positions of sequences in decoding. */
 struct OptState final : DecodingState {
-  std::vector<KeyValueCache> caches;
+  OptState(std::size_t layers, std::int64_t heads) : cache(layers, heads) {}
+
+  KeyValueCache cache;
   at::Tensor prompt_mask;      // additive [R, 1, 1, T] of the prompt; undefined when it has no padding
   at::Tensor position_rows;    // int64 [R], rows of the position table that the next tokens take
   std::int64_t positions = 0;  // taken by the longest row
 
   void reorder(const at::Tensor& rows) override {
     const at::Tensor here = rows.to(position_rows.device());
-    blip2::reorder(caches, here);
+    cache.reorder(here);
     if (prompt_mask.defined()) prompt_mask = prompt_mask.index_select(0, here);
     position_rows = position_rows.index_select(0, here);
   }
@@ -43,7 +45,7 @@ struct OptState final : DecodingState {
   /** The mask of one new token per row: the prompt's padding, then only tokens that are read. */
   at::Tensor step_mask() const {
     if (!prompt_mask.defined()) return {};
-    return at::constant_pad_nd(prompt_mask, {0, caches.front().length() + 1 - prompt_mask.size(3)}, 0);
+    return at::constant_pad_nd(prompt_mask, {0, cache.length() + 1 - prompt_mask.size(3)}, 0);
   }
 };
 
@@ -67,8 +69,8 @@ OptLanguageModelImpl::OptLanguageModelImpl(const OptOptions& options, const Weig
         add_layer_norm(decoder, "final_layer_norm", width, 1e-5, options_.layer_norm_elementwise_affine, weights));
   }
   auto& list = add_child(decoder, "layers");
-  for (std::int64_t i = 0; i < options_.num_hidden_layers; ++i) {
-    layers_.emplace_back(list, std::to_string(i), options_, weights);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(options_.num_hidden_layers); ++i) {
+    layers_.emplace_back(list, i, options_, weights);
   }
   // The head is the embedding: registered twice, LibTorch would list and train it twice.
   head_weight_ =
@@ -102,26 +104,26 @@ void OptLanguageModelImpl::check_positions(std::int64_t needed) const {
 }
 
 at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tensor& position_rows,
-                                        const at::Tensor& mask, std::vector<KeyValueCache>* caches,
+                                        const at::Tensor& mask, KeyValueCache* cache,
                                         std::vector<at::Tensor>* hidden_states) {
   at::Tensor x = embeds.to(dtype()) + at::embedding(embed_positions_, position_rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
-    x = layers_[i].forward(x, mask, caches != nullptr ? &caches->at(i) : nullptr, is_training());
+    x = layers_[i].forward(x, mask, cache, is_training());
   }
   if (final_norm_) x = (*final_norm_)(x);
   if (hidden_states != nullptr) hidden_states->push_back(x);
   return project_out_ ? project_out_->forward(x) : x;
 }
 
-at::Tensor OptLanguageModelImpl::read(const Prompt& prompt, std::vector<KeyValueCache>* caches,
+at::Tensor OptLanguageModelImpl::read(const Prompt& prompt, KeyValueCache* cache,
                                       std::vector<at::Tensor>* hidden_states) {
   check_prompt(prompt, width());
   const at::Tensor read = prompt.mask.ne(0).to(at::kLong);
   if (read.size(1) > options_.max_position_embeddings) check_positions(read.sum(1).max().item<std::int64_t>());
   // The n-th token that is read has position n - 1; padding takes the row before the first.
   const at::Tensor position_rows = read.cumsum(1) * read + (kPositionOffset - 1);
-  return decode(prompt.embeds, position_rows, causal_mask(prompt.mask, dtype()), caches, hidden_states);
+  return decode(prompt.embeds, position_rows, causal_mask(prompt.mask, dtype()), cache, hidden_states);
 }
 
 at::Tensor OptLanguageModelImpl::logits(const Prompt& prompt, std::vector<at::Tensor>* hidden_states) {
@@ -139,9 +141,8 @@ at::Tensor OptLanguageModelImpl::loss(const Prompt& prompt, const at::Tensor& la
 
 std::pair<std::unique_ptr<DecodingState>, at::Tensor> OptLanguageModelImpl::begin(const Prompt& prompt) {
   torch::NoGradGuard no_grad;
-  auto state = std::make_unique<OptState>();
-  state->caches.resize(layers_.size());
-  const at::Tensor hidden = read(prompt, &state->caches, nullptr);
+  auto state = std::make_unique<OptState>(layers_.size(), options_.num_attention_heads);
+  const at::Tensor hidden = read(prompt, &state->cache, nullptr);
 
   const at::Tensor read = prompt.mask.ne(0).to(at::kLong);
   const at::Tensor counts = read.sum(1);
@@ -163,7 +164,7 @@ at::Tensor OptLanguageModelImpl::step(DecodingState& state, const at::Tensor& id
               own->position_rows.size(0), " rows, got ", ids.sizes());
   check_positions(own->positions + 1);
   const at::Tensor hidden =
-      decode(embed(ids.unsqueeze(1)), own->position_rows.unsqueeze(1), own->step_mask(), &own->caches, nullptr);
+      decode(embed(ids.unsqueeze(1)), own->position_rows.unsqueeze(1), own->step_mask(), &own->cache, nullptr);
   own->position_rows = own->position_rows + 1;
   ++own->positions;
   return at_least_float(head(hidden.squeeze(1)));

@@ -10,9 +10,10 @@ namespace {
 constexpr double kEps = 1e-5;  // not configurable in OPT
 }
 
-OptLayer::OptLayer(torch::nn::Module& parent, const std::string& name, const OptOptions& options,
+OptLayer::OptLayer(torch::nn::Module& parent, std::size_t index, const OptOptions& options,
                    const WeightOptions& weights)
-    : norm_before_(options.do_layer_norm_before),
+    : index_(index),
+      norm_before_(options.do_layer_norm_before),
       heads_(options.num_attention_heads),
       scale_(1.0 / std::sqrt(static_cast<double>(options.hidden_size / options.num_attention_heads))),
       dropout_(options.dropout),
@@ -20,7 +21,7 @@ OptLayer::OptLayer(torch::nn::Module& parent, const std::string& name, const Opt
       activation_(activation_from_name(options.activation_function)) {
   const std::int64_t width = options.hidden_size;
   const bool affine = options.layer_norm_elementwise_affine;
-  auto& layer = add_child(parent, name);
+  auto& layer = add_child(parent, std::to_string(index));
   auto add = [&](torch::nn::Module& owner, const char* part, std::int64_t in, std::int64_t out) {
     return add_linear(owner, part, in, out, options.enable_bias, options.init_std, weights);
   };
@@ -38,11 +39,14 @@ OptLayer::OptLayer(torch::nn::Module& parent, const std::string& name, const Opt
 at::Tensor OptLayer::forward(const at::Tensor& input, const at::Tensor& mask, KeyValueCache* cache,
                              bool training) const {
   at::Tensor x = norm_before_ ? self_attention_norm_(input) : input;
-  KeyValue memory{split_heads(key_->forward(x), heads_), split_heads(value_->forward(x), heads_)};
-  if (cache != nullptr) memory = cache->append(memory);
+  const auto projected = forward_together(x, {query_.get(), key_.get(), value_.get()});
+  const at::Tensor &query = projected[0], &key = projected[1], &value = projected[2];
   const at::Tensor context =
-      attention(split_heads(query_->forward(x), heads_), memory, mask, scale_, training ? attention_dropout_ : 0.0);
-  x = input + at::dropout(out_->forward(merge_heads(context)), dropout_, training);
+      cache != nullptr
+          ? cache->attend(index_, query, {key, value}, mask, scale_)
+          : merge_heads(attention(split_heads(query, heads_), {split_heads(key, heads_), split_heads(value, heads_)},
+                                  mask, scale_, training ? attention_dropout_ : 0.0));
+  x = input + at::dropout(out_->forward(context), dropout_, training);
   if (!norm_before_) x = self_attention_norm_(x);
 
   const at::Tensor inner = activate(fc1_->forward(norm_before_ ? final_norm_(x) : x), activation_);

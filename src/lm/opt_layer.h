@@ -11,16 +11,17 @@ namespace blip2 {
 
 class OptLayer {
  public:
-  /** Registers the layer's weights below `parent.name`. */
-  OptLayer(torch::nn::Module& parent, const std::string& name, const OptOptions& options, const WeightOptions& weights);
+  /** Registers the weights of layer `index` below `parent`. */
+  OptLayer(torch::nn::Module& parent, std::size_t index, const OptOptions& options, const WeightOptions& weights);
 
   /**
-   * [R, T, hidden_size] -> the same shape. With a cache, the keys and values go behind what it holds and all of them
-   * are attended to; the mask is additive and broadcasts to [R, heads, T, S].
+   * [R, T, hidden_size] -> the same shape. With a cache, the keys and values go behind what it holds of this layer
+   * and all of them are attended to, without dropout; the mask is additive and broadcasts to [R, heads, T, S].
    */
   at::Tensor forward(const at::Tensor& input, const at::Tensor& mask, KeyValueCache* cache, bool training) const;
 
  private:
+  std::size_t index_;
   bool norm_before_;
   std::int64_t heads_;
   double scale_, dropout_, attention_dropout_;

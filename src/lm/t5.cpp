@@ -14,14 +14,16 @@ namespace {
 
 /** The encoder's output as keys and values, and the decoder's cache, of sequences in decoding. */
 struct T5State final : DecodingState {
+  T5State(std::size_t layers, std::int64_t heads) : cache(layers, heads) {}
+
   T5Memory whole;   // one row for each row of the prompt, never changed
   T5Memory memory;  // what the rows read now; shares tensors with `whole` where it can
-  std::vector<KeyValueCache> caches;
+  KeyValueCache cache;
   std::vector<std::int64_t> prompt_rows;  // which row of the prompt each row reads
 
   void reorder(const at::Tensor& rows) override {
     const at::Tensor here = rows.to(whole.layers.front().key.device());
-    blip2::reorder(caches, here);
+    cache.reorder(here);
     const at::Tensor on_host = rows.to(at::kCPU, at::kLong).contiguous();
     std::vector<std::int64_t> chosen;
     for (std::int64_t i = 0; i < on_host.size(0); ++i) {
@@ -139,11 +141,10 @@ at::Tensor T5LanguageModelImpl::loss(const Prompt& prompt, const at::Tensor& lab
 std::pair<std::unique_ptr<DecodingState>, at::Tensor> T5LanguageModelImpl::begin(const Prompt& prompt) {
   torch::NoGradGuard no_grad;
   const at::Tensor encoded = encode(prompt, nullptr);
-  auto state = std::make_unique<T5State>();
+  auto state = std::make_unique<T5State>(decoder_->depth(), options_.num_heads);
   const bool padded = prompt.mask.eq(0).any().item<bool>();
   state->whole = decoder_->memory(encoded, padded ? padding_mask(prompt.mask, encoded.scalar_type()) : at::Tensor());
   state->memory = state->whole;
-  state->caches.resize(decoder_->depth());
   state->prompt_rows.resize(static_cast<std::size_t>(encoded.size(0)));
   std::iota(state->prompt_rows.begin(), state->prompt_rows.end(), 0);
   const at::Tensor start = at::full({encoded.size(0)}, options_.decoder_start_token_id, prompt.mask.options());
@@ -159,7 +160,7 @@ at::Tensor T5LanguageModelImpl::step(DecodingState& state, const at::Tensor& ids
               "T5: expected one id for each of ", own->prompt_rows.size(), " rows, got ", ids.sizes());
   T5Pass pass;
   pass.memory = &own->memory;
-  pass.caches = &own->caches;
+  pass.cache = &own->cache;
   pass.dropout = is_training() ? options_.dropout_rate : 0.0;
   const at::Tensor hidden = decoder_->forward(embed(ids.unsqueeze(1)), pass);
   return at_least_float(head(hidden.squeeze(1)));

@@ -34,6 +34,15 @@ KeyValue T5Attention::memory(const at::Tensor& x) const {
   return {split_heads(key_->forward(x), heads_), split_heads(value_->forward(x), heads_)};
 }
 
+at::Tensor T5Attention::to_itself(const at::Tensor& x, KeyValueCache* cache, std::size_t index, const at::Tensor& mask,
+                                  double dropout) const {
+  const auto projected = forward_together(x, {query_.get(), key_.get(), value_.get()});
+  const at::Tensor &query = projected[0], &key = projected[1], &value = projected[2];
+  if (cache != nullptr) return out_->forward(cache->attend(index, query, {key, value}, mask, 1.0));
+  const KeyValue memory{split_heads(key, heads_), split_heads(value, heads_)};
+  return out_->forward(merge_heads(attention(split_heads(query, heads_), memory, mask, 1.0, dropout)));
+}
+
 at::Tensor T5Attention::operator()(const at::Tensor& x, const KeyValue& memory, const at::Tensor& mask, double dropout,
                                    std::int64_t readers) const {
   const at::Tensor query = split_heads(query_->forward(x), heads_);
@@ -48,11 +57,11 @@ at::Tensor T5Attention::operator()(const at::Tensor& x, const KeyValue& memory, 
   return out_->forward(merge_heads(apart.reshape({rows * readers, heads_, length, width})));
 }
 
-T5Block::T5Block(torch::nn::Module& parent, const std::string& name, const T5Options& options, bool is_decoder,
+T5Block::T5Block(torch::nn::Module& parent, std::size_t index, const T5Options& options, bool is_decoder,
                  const WeightOptions& weights)
-    : activation_(activation_from_name(options.dense_act_fn)) {
+    : index_(index), activation_(activation_from_name(options.dense_act_fn)) {
   const std::int64_t width = options.d_model;
-  auto& layers = add_child(add_child(parent, name), "layer");
+  auto& layers = add_child(add_child(parent, std::to_string(index)), "layer");
   int count = 0;
   auto next = [&]() -> torch::nn::Module& { return add_child(layers, std::to_string(count++)); };
   auto add_norm = [&](torch::nn::Module& layer) {
@@ -85,16 +94,15 @@ T5Block::T5Block(torch::nn::Module& parent, const std::string& name, const T5Opt
 }
 
 at::Tensor T5Block::feed_forward(const at::Tensor& x, double dropout) const {
-  const at::Tensor inner = !gate_.is_empty() ? activate(gate_->forward(x), activation_) * inner_->forward(x)
-                                             : activate(inner_->forward(x), activation_);
-  return outer_->forward(drop(inner, dropout));
+  if (gate_.is_empty()) return outer_->forward(drop(activate(inner_->forward(x), activation_), dropout));
+  const auto both = forward_together(x, {gate_.get(), inner_.get()});
+  return outer_->forward(drop(activate(both[0], activation_) * both[1], dropout));
 }
 
 at::Tensor T5Block::forward(const at::Tensor& input, const T5BlockInput& with) const {
   at::Tensor normed = self_attention_norm_(input);
-  KeyValue own = self_attention_.memory(normed);
-  if (with.cache != nullptr) own = with.cache->append(own);
-  at::Tensor x = input + drop(self_attention_(normed, own, with.self_mask, with.dropout), with.dropout);
+  at::Tensor x =
+      input + drop(self_attention_.to_itself(normed, with.cache, index_, with.self_mask, with.dropout), with.dropout);
   if (with.memory != nullptr) {
     normed = cross_attention_norm_(x);
     x = x + drop(cross_attention_(normed, *with.memory, with.memory_mask, with.dropout, with.readers_of_each),

@@ -19,7 +19,7 @@ struct T5Memory {
 /** What a block reads beside its input. */
 struct T5BlockInput {
   at::Tensor self_mask;              // additive [1 or R, heads, T, S]: relative positions and what is hidden
-  KeyValueCache* cache = nullptr;    // of self-attention, while decoding
+  KeyValueCache* cache = nullptr;    // of self-attention, while decoding: it then has no dropout
   const KeyValue* memory = nullptr;  // of the encoder's output, in the decoder
   at::Tensor memory_mask;
   std::int64_t readers_of_each = 1;
@@ -34,6 +34,9 @@ class T5Attention {
               const WeightOptions& weights);
 
   KeyValue memory(const at::Tensor& x) const;
+  /** Attention of x [R, T, d_model] to itself, or to all that the cache has of block `index`. */
+  at::Tensor to_itself(const at::Tensor& x, KeyValueCache* cache, std::size_t index, const at::Tensor& mask,
+                       double dropout) const;
   /** x [R, T, d_model]; row r reads row r / readers of the memory. */
   at::Tensor operator()(const at::Tensor& x, const KeyValue& memory, const at::Tensor& mask, double dropout,
                         std::int64_t readers = 1) const;
@@ -45,8 +48,8 @@ class T5Attention {
 
 class T5Block {
  public:
-  /** Registers the block's weights below `parent.name`. */
-  T5Block(torch::nn::Module& parent, const std::string& name, const T5Options& options, bool is_decoder,
+  /** Registers the weights of block `index` below `parent`. */
+  T5Block(torch::nn::Module& parent, std::size_t index, const T5Options& options, bool is_decoder,
           const WeightOptions& weights);
 
   /** [R, T, d_model] -> the same shape. */
@@ -58,6 +61,7 @@ class T5Block {
  private:
   at::Tensor feed_forward(const at::Tensor& x, double dropout) const;
 
+  std::size_t index_;
   Activation activation_;
   T5Attention self_attention_, cross_attention_;
   Linear gate_{nullptr}, inner_{nullptr}, outer_{nullptr};  // the gate is undefined in T5 v1.0

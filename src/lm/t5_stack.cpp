@@ -12,8 +12,8 @@ T5Stack::T5Stack(torch::nn::Module& parent, const std::string& name, const T5Opt
       positions_{options.relative_attention_num_buckets, options.relative_attention_max_distance, !is_decoder} {
   auto& own = add_child(parent, name);
   auto& list = add_child(own, "block");
-  const std::int64_t depth = is_decoder ? options.decoder_layers() : options.num_layers;
-  for (std::int64_t i = 0; i < depth; ++i) blocks_.emplace_back(list, std::to_string(i), options, is_decoder, weights);
+  const auto depth = static_cast<std::size_t>(is_decoder ? options.decoder_layers() : options.num_layers);
+  for (std::size_t i = 0; i < depth; ++i) blocks_.emplace_back(list, i, options, is_decoder, weights);
   auto first_attention = list.named_modules()["0.layer.0.SelfAttention"];
   position_bias_ =
       add_table(*first_attention, "relative_attention_bias", options.relative_attention_num_buckets, options.num_heads,
@@ -35,9 +35,10 @@ at::Tensor T5Stack::self_mask(std::int64_t queries, std::int64_t past, const at:
 }
 
 at::Tensor T5Stack::forward(const at::Tensor& embeds, const T5Pass& pass) const {
-  const std::int64_t past = pass.caches != nullptr ? pass.caches->front().length() : 0;
+  const std::int64_t past = pass.cache != nullptr ? pass.cache->length() : 0;
   T5BlockInput with;
   with.self_mask = self_mask(embeds.size(1), past, pass.padding);
+  with.cache = pass.cache;
   with.dropout = pass.dropout;
   if (pass.memory != nullptr) {
     with.memory_mask = pass.memory->mask;
@@ -47,7 +48,6 @@ at::Tensor T5Stack::forward(const at::Tensor& embeds, const T5Pass& pass) const 
   at::Tensor x = at::dropout(embeds, pass.dropout, training);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (pass.hidden_states != nullptr) pass.hidden_states->push_back(x);
-    with.cache = pass.caches != nullptr ? &pass.caches->at(i) : nullptr;
     with.memory = pass.memory != nullptr ? &pass.memory->layers.at(i) : nullptr;
     x = blocks_[i].forward(x, with);
   }

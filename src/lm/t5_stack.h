@@ -9,9 +9,9 @@ namespace blip2 {
 
 /** What a pass through a stack reads beside its input. */
 struct T5Pass {
-  at::Tensor padding;                            // of the encoder: additive [B, 1, 1, T]; undefined without padding
-  std::vector<KeyValueCache>* caches = nullptr;  // of the decoder, one per block, while decoding
-  const T5Memory* memory = nullptr;              // of the decoder
+  at::Tensor padding;                // of the encoder: additive [B, 1, 1, T]; undefined without padding
+  KeyValueCache* cache = nullptr;    // of the decoder's self-attention, while decoding
+  const T5Memory* memory = nullptr;  // of the decoder
   double dropout = 0;
   std::vector<at::Tensor>* hidden_states = nullptr;  // appended to when not null
 };

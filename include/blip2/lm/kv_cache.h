@@ -1,7 +1,9 @@
-// Self-attention keys and values of sequences that are being decoded. The buffers have room ahead, so that a step
-// writes one position and copies nothing else; what attention reads is a view.
+// Self-attention keys and values of sequences that are being decoded, of every layer. A picture's prompt is kept once
+// for all the beams that continue it: on the CPU in float32 each step's keys stay where they were computed and rows
+// only note whose they are, elsewhere rows are copied when search reorders them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -9,30 +11,33 @@
 
 namespace blip2 {
 
-/** The cache of one layer; rows are sequences. Not for recording gradients: it writes in place. */
+/** Rows are sequences. Not for recording gradients. */
 class KeyValueCache {
  public:
-  /**
-   * Puts keys and values [R, heads, T, head_dim] behind what is there and returns all of it, [R, heads, length,
-   * head_dim] as views that the next append or reorder invalidates. Throws (TORCH_CHECK) when rows, heads or widths
-   * differ.
-   */
-  KeyValue append(const KeyValue& added);
+  KeyValueCache(std::size_t layers, std::int64_t heads) : layers_(layers), heads_(heads) {}
 
-  /** Row r becomes what row rows[r] was; `rows` int64 [R'] on the cache's device. */
+  /**
+   * Puts keys and values [R, T, heads * head_dim] of T new positions behind what the layer has, and attends from their
+   * queries, of the same shape, to all of it -> [R, T, heads * head_dim]. `mask` is additive and broadcasts to [R,
+   * heads, T, length], or is undefined. Throws (TORCH_CHECK) when rows or widths differ from what is there.
+   */
+  at::Tensor attend(std::size_t layer, const at::Tensor& query, const KeyValue& added, const at::Tensor& mask,
+                    double scale);
+
+  /** Row r continues what row rows[r] was, in every layer; `rows` int64 [R']. Throws (TORCH_CHECK) beyond the rows. */
   void reorder(const at::Tensor& rows);
 
-  std::int64_t length() const { return length_; }
+  /** Positions that the first layer has. */
+  std::int64_t length() const;
 
  private:
-  void grow(std::int64_t capacity, const KeyValue& like);
+  void append(std::vector<KeyValue>& parts, const KeyValue& added);
 
-  KeyValue buffer_;  // [R, heads, capacity, head_dim]; undefined while empty
-  KeyValue spare_;   // what reorder wrote from last time: beams reorder every step, and fresh memory is slow
-  std::int64_t length_ = 0;
+  // Of each layer, one behind the other: [N, T, heads * head_dim].
+  std::vector<std::vector<KeyValue>> layers_;
+  // Which of a part's N rows each row reads; empty: its own. The same in every layer.
+  std::vector<std::vector<std::int64_t>> rows_;
+  std::int64_t heads_;
 };
-
-/** Reorders the cache of every layer. */
-void reorder(std::vector<KeyValueCache>& caches, const at::Tensor& rows);
 
 }  // namespace blip2

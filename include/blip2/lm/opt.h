@@ -87,9 +87,9 @@ class OptLanguageModelImpl : public torch::nn::Module, public LanguageModel {
   const OptOptions& options() const { return options_; }
 
  private:
-  at::Tensor read(const Prompt& prompt, std::vector<KeyValueCache>* caches, std::vector<at::Tensor>* hidden_states);
+  at::Tensor read(const Prompt& prompt, KeyValueCache* cache, std::vector<at::Tensor>* hidden_states);
   at::Tensor decode(const at::Tensor& embeds, const at::Tensor& position_rows, const at::Tensor& mask,
-                    std::vector<KeyValueCache>* caches, std::vector<at::Tensor>* hidden_states);
+                    KeyValueCache* cache, std::vector<at::Tensor>* hidden_states);
   at::Tensor head(const at::Tensor& hidden) const;
   /** What is computed in; matrices may be kept narrower (nn/linear.h). */
   at::ScalarType dtype() const { return embed_positions_.scalar_type(); }
