@@ -84,6 +84,9 @@ void ReadOnlyFile::read_into(at::Tensor target, std::uint64_t offset, at::Scalar
   const auto stored_size = static_cast<std::int64_t>(c10::elementSize(dtype));
   const auto place = [&](std::int64_t element) { return offset + static_cast<std::uint64_t>(element * stored_size); };
   const auto bytes = [&](std::int64_t count) { return static_cast<std::uint64_t>(count * stored_size); };
+  // Threads that read several places of one file look to the kernel like no sequence worth reading ahead. A hint.
+  ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes(flat.numel())),
+                  POSIX_FADV_WILLNEED);
   at::parallel_for(0, flat.numel(), kBytesPerThread / stored_size, [&](std::int64_t from, std::int64_t to) {
     if (dtype == target.scalar_type()) {
       auto* into = static_cast<std::uint8_t*>(flat.mutable_data_ptr()) + from * stored_size;
