@@ -1,6 +1,7 @@
 // The index is a hostile file too: a shard name must stay inside the folder.
 #include "blip2/checkpoint/hugging_face.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "blip2/core/atomic_file.h"
@@ -147,6 +148,11 @@ std::string ModelTensors::file_of(const std::string& name) const {
 }
 at::Tensor ModelTensors::read(const std::string& name) const {
   return std::visit([&](const auto& file) { return file.read(name); }, file_with(name).contents);
+}
+at::Tensor ModelTensors::read_first(const std::string& name, std::int64_t count) const {
+  if (const auto* file = std::get_if<SafetensorsFile>(&file_with(name).contents)) return file->read_first(name, count);
+  const at::Tensor flat = read(name).reshape({-1});
+  return flat.narrow(0, 0, std::min(count, flat.numel()));
 }
 void ModelTensors::read_into(at::Tensor target, const std::string& name) const {
   if (const auto* file = std::get_if<SafetensorsFile>(&file_with(name).contents)) {

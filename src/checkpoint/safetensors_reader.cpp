@@ -1,4 +1,5 @@
 // Opens, bounds and reads a safetensors file; the rules of its header are in safetensors_header.cpp.
+#include <algorithm>
 #include <unordered_map>
 
 #include "blip2/checkpoint/safetensors.h"
@@ -73,6 +74,13 @@ const TensorInfo& SafetensorsFile::info(const std::string& name) const {
 at::Tensor SafetensorsFile::read(const std::string& name) const {
   const TensorInfo& entry = info(name);
   return contents_->file.read_tensor(contents_->buffer_begin + entry.begin, entry.shape, entry.dtype);
+}
+
+at::Tensor SafetensorsFile::read_first(const std::string& name, std::int64_t count) const {
+  const TensorInfo& entry = info(name);
+  std::int64_t all = 1;
+  for (const std::int64_t size : entry.shape) all *= size;
+  return contents_->file.read_tensor(contents_->buffer_begin + entry.begin, {std::min(count, all)}, entry.dtype);
 }
 
 void SafetensorsFile::read_into(at::Tensor target, const std::string& name) const {

@@ -212,10 +212,12 @@ ModelOrigin describe_origin(const std::filesystem::path& folder) {
   const ModelTensors tensors(weights_folder(folder));
   Fingerprint fingerprint;
   for (const std::string& name : tensors.names()) {
-    const at::Tensor tensor = tensors.read(name).contiguous();
+    const TensorInfo& info = tensors.info(name);
+    const auto size = static_cast<std::int64_t>(c10::elementSize(info.dtype));
+    const at::Tensor sample = tensors.read_first(name, 4096 / size).contiguous();
     fingerprint.add(name.data(), name.size());
-    fingerprint.add(tensor.sizes().data(), tensor.sizes().size() * sizeof(std::int64_t));
-    fingerprint.add(tensor.data_ptr(), std::min<std::size_t>(tensor.nbytes(), 4096));
+    fingerprint.add(info.shape.data(), info.shape.size() * sizeof(std::int64_t));
+    fingerprint.add(sample.data_ptr(), sample.nbytes());
   }
   for (const auto& own : LoraMerging::with_own(weights_folder(folder))) {
     const LoraAdapter adapter(own);

@@ -71,6 +71,23 @@ TEST(ModelTensors, SingleFileAndShardsGiveTheSameTensors) {
   expect_equal(load_model_tensors(sharded.path()), three_tensors());
 }
 
+TEST(ModelTensors, FirstValuesAreReadAloneFromEveryFormat) {
+  const TemporaryFolder folder;
+  const auto table = torch::arange(12, at::kFloat).view({3, 4}).to(at::kHalf);
+  const auto check = [&](const std::string& name) {
+    const ModelTensors tensors(folder.path());
+    EXPECT_TRUE(torch::equal(tensors.read_first(name, 5), tensors.read(name).reshape({-1}).slice(0, 0, 5)));
+    EXPECT_TRUE(torch::equal(tensors.read_first(name, 100), tensors.read(name).reshape({-1})));
+    EXPECT_USER_ERROR(tensors.read_first("no", 1), "holds no tensor 'no'");
+  };
+  fs::copy_file(fs::path(BLIP2_TEST_DATA) / "checkpoint/torch_bad/ok_zip.bin", folder.path() / "pytorch_model.bin");
+  check("w");
+  save_safetensors({{"a", torch::ones({3})}, {"table", table}, {"z", torch::empty({0})}},
+                   folder.path() / "model.safetensors");
+  check("table");
+  EXPECT_EQ(ModelTensors(folder.path()).read_first("z", 5).numel(), 0);
+}
+
 TEST(ModelTensors, FolderWithoutWeightsNamesWhatWasLookedFor) {
   const TemporaryFolder folder;
   EXPECT_USER_ERROR(load_model_tensors(folder.path()),

@@ -44,7 +44,10 @@ class ModelTensors {
   /** One tensor as an own copy on the CPU, in the file's dtype. Throws as `info` does. */
   at::Tensor read(const std::string& name) const;
 
-  /** The same into a tensor of the same shape, of any dtype and device. */
+  /** Its first values [min(count, all)], row by row; from a safetensors file nothing else is read. Throws as `info`. */
+  at::Tensor read_first(const std::string& name, std::int64_t count) const;
+
+  /** The whole into a tensor of the same shape, of any dtype and device. */
   void read_into(at::Tensor target, const std::string& name) const;
 
  private:

@@ -55,7 +55,10 @@ class SafetensorsFile {
   /** One tensor as an own copy on the CPU, in the file's dtype. Throws UserError when the file does not hold it. */
   at::Tensor read(const std::string& name) const;
 
-  /** The same into a tensor of the same shape, of any dtype and device, without a second copy on the CPU. */
+  /** Its first values [min(count, all)], row by row; nothing else is read. Throws as `read` does. */
+  at::Tensor read_first(const std::string& name, std::int64_t count) const;
+
+  /** The whole into a tensor of the same shape, of any dtype and device, without a second copy on the CPU. */
   void read_into(at::Tensor target, const std::string& name) const;
 
  private:
