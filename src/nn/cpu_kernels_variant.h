@@ -5,7 +5,7 @@
 #include "nn/linear_kernels_float.h"
 #include "nn/linear_kernels_int4.h"
 #include "nn/linear_kernels_int8.h"
-#include "nn/linear_rounding.h"
+#include "nn/linear_rounding_int4.h"
 #include "nn/step_attention_kernel.h"
 
 namespace blip2::BLIP2_KERNELS {

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "nn/linear_rounding.h"
+#include "nn/linear_rounding_int4.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
