@@ -10,6 +10,7 @@
 #include "blip2/core/error.h"
 #include "checkpoint/dtype_names.h"
 #include "checkpoint/read_only_file.h"
+#include "core/shape_text.h"
 
 namespace blip2 {
 namespace {
@@ -123,12 +124,6 @@ bool looks_like_safetensors(const std::filesystem::path& path) {
 std::string escaped(const std::string& text) {
   const std::string quoted = json(text).dump(-1, ' ', false, json::error_handler_t::replace);
   return quoted.substr(1, quoted.size() - 2);
-}
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
 }
 
 void append_lines(const InspectedEntry& entry, std::size_t depth, std::string& text) {

@@ -2,13 +2,13 @@
 #include "blip2/checkpoint/module_state.h"
 
 #include <set>
-#include <sstream>
 
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/core/error.h"
 #include "blip2/core/weight_memory.h"
 #include "checkpoint/safetensors_header.h"
 #include "core/in_quotes.h"
+#include "core/shape_text.h"
 
 namespace blip2 {
 namespace {
@@ -32,10 +32,6 @@ bool is_narrower(at::ScalarType dtype, const at::Tensor& parameter) {
          static_cast<std::int64_t>(c10::elementSize(dtype)) < parameter.element_size();
 }
 
-bool begins_with(const std::string& text, const std::string& start) {
-  return text.rfind(start, 0) == 0;
-}
-
 bool ends_with_component(const std::string& name, const std::string& component) {
   if (name.size() <= component.size()) return name == component;
   const std::size_t start = name.size() - component.size();
@@ -45,15 +41,9 @@ bool ends_with_component(const std::string& name, const std::string& component) 
 bool is_ignored(const std::string& name, const std::vector<std::string>& ignore) {
   for (const auto& entry : ignore) {
     if (entry.empty()) continue;
-    if (entry.back() == '.' ? begins_with(name, entry) : ends_with_component(name, entry)) return true;
+    if (entry.back() == '.' ? name.starts_with(entry) : ends_with_component(name, entry)) return true;
   }
   return false;
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::ostringstream text;
-  text << shape;
-  return text.str();
 }
 
 // "" when the tensor can become the parameter.
@@ -98,7 +88,7 @@ LoadReport load(torch::nn::Module& module, const Candidates& candidates, const L
     }
   }
   for (const auto& [name, candidate] : candidates) {
-    if (!begins_with(name, options.prefix)) continue;
+    if (!name.starts_with(options.prefix)) continue;
     const std::string own_name = name.substr(options.prefix.size());
     if (used.count(name) != 0 || is_ignored(own_name, options.ignore)) continue;
     report.unexpected.push_back(name);

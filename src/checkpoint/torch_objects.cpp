@@ -7,6 +7,7 @@
 #include "blip2/core/error.h"
 #include "checkpoint/dtype_names.h"
 #include "core/in_quotes.h"
+#include "core/shape_text.h"
 
 namespace blip2 {
 namespace {
@@ -64,14 +65,6 @@ std::optional<std::vector<std::int64_t>> integers(const PickleValue& list, std::
     numbers.push_back(values[item].integer);
   }
   return numbers;
-}
-
-std::string shape_text(const std::vector<std::int64_t>& sizes) {
-  constexpr std::size_t kShown = 8;
-  std::string text = "[";
-  for (std::size_t i = 0; i < std::min(sizes.size(), kShown); ++i)
-    text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
-  return text + (sizes.size() > kShown ? ", ...]" : "]");
 }
 
 // Names are dtypes and devices.

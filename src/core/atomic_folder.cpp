@@ -145,7 +145,7 @@ void remove_leftovers(const fs::path& target) noexcept {
     const std::string discarded = name.filename().string() + ".discarded-";
     for (const auto& entry : fs::directory_iterator(name.parent_path())) {
       const std::string found = entry.path().filename().string();
-      if (found.rfind(partial, 0) == 0 || found.rfind(discarded, 0) == 0) leftovers.push_back(entry.path());
+      if (found.starts_with(partial) || found.starts_with(discarded)) leftovers.push_back(entry.path());
     }
     for (const auto& leftover : leftovers) fs::remove_all(leftover, ignored);
   } catch (const std::exception&) {

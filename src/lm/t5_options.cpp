@@ -7,7 +7,7 @@ namespace {
 
 void follow_feed_forward(T5Options& options) {
   const std::string& name = options.feed_forward_proj;
-  options.is_gated_act = name.rfind("gated-", 0) == 0;
+  options.is_gated_act = name.starts_with("gated-");
   options.dense_act_fn = name == "gated-gelu" ? "gelu_new" : name.substr(name.rfind('-') + 1);
 }
 

@@ -21,7 +21,7 @@ void replace(std::string& text, const std::string& from, const std::string& to) 
 NamedTensors plain_bert(const std::filesystem::path& folder) {
   NamedTensors result;
   for (auto& [name, tensor] : load_model_tensors(folder)) {
-    std::string plain = name.rfind("bert.", 0) == 0 ? name.substr(5) : name;
+    std::string plain = name.starts_with("bert.") ? name.substr(5) : name;
     replace(plain, "LayerNorm.gamma", "LayerNorm.weight");
     replace(plain, "LayerNorm.beta", "LayerNorm.bias");
     result.emplace(plain, tensor.is_floating_point() ? tensor.to(torch::kFloat) : tensor);
@@ -34,9 +34,9 @@ std::string bert_name(std::string name) {
   if (name == "qformer.layernorm.weight" || name == "qformer.layernorm.bias") {
     return "embeddings.LayerNorm" + name.substr(17);
   }
-  if (name.rfind("embeddings.", 0) == 0) return name;
-  if (name.rfind("itg_head.", 0) == 0) return "cls.predictions." + name.substr(9);
-  const bool from_bert = name.rfind("qformer.encoder.", 0) == 0 && name.find("crossattention") == std::string::npos &&
+  if (name.starts_with("embeddings.")) return name;
+  if (name.starts_with("itg_head.")) return "cls.predictions." + name.substr(9);
+  const bool from_bert = name.starts_with("qformer.encoder.") && name.find("crossattention") == std::string::npos &&
                          name.find("_query.") == std::string::npos;
   if (!from_bert) return "";
   name = name.substr(8);
@@ -98,7 +98,7 @@ void load_bert(Blip2QFormerImpl& model, const std::filesystem::path& folder, Tok
   std::vector<std::string> ignored = {"position_ids"};
   for (const auto& item : model.named_parameters()) {
     const std::string source = bert_name(item.key());
-    const bool wanted = !source.empty() && (has_head || source.rfind("cls.", 0) != 0);
+    const bool wanted = !source.empty() && (has_head || !source.starts_with("cls."));
     const auto found = bert.find(source);
     if (!wanted) {
       ignored.push_back(item.key());

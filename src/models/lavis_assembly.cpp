@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <functional>
-#include <sstream>
 
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/config.h"
@@ -14,6 +13,7 @@
 #include "blip2/models/published_folder.h"
 #include "blip2/models/run_folder.h"
 #include "core/in_quotes.h"
+#include "core/shape_text.h"
 #include "models/blip2_language.h"
 #include "models/generator_options.h"
 #include "models/lavis_frozen.h"
@@ -127,12 +127,6 @@ void follow_image_size(json& vision, VisionOptions& options, const NamedTensors&
     options.image_size = side * options.patch_size;
     vision["image_size"] = options.image_size;
   }
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::ostringstream text;
-  text << shape;
-  return text.str();
 }
 
 /** Another place of a table that the language model has once. */

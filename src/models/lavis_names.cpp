@@ -90,13 +90,9 @@ constexpr std::array kBehindTheBlocks{
     "visual_encoder.proj",   "visual_encoder.lm_head.*", "visual_encoder.mask_token"};
 constexpr const char* kEncoder = "visual_encoder.";
 
-bool begins_with(const std::string& text, const std::string& start) {
-  return text.rfind(start, 0) == 0;
-}
-
 bool any_begins_with(const NamedTensors& tensors, const std::string& start) {
   const auto at = tensors.lower_bound(start);
-  return at != tensors.end() && begins_with(at->first, start);
+  return at != tensors.end() && at->first.starts_with(start);
 }
 
 /** One direction: tensors are taken from `given` until all have found a place. */
@@ -282,7 +278,7 @@ RenamedTensors to_lavis(const NamedTensors& tensors, LavisModel model, std::int6
   Renaming renaming(tensors);
   renaming.for_each_left([&](const std::string& name) {
     const bool unneeded =
-        name.ends_with("position_ids") || (is_encoder && begins_with(name, "vision_model.post_layernorm."));
+        name.ends_with("position_ids") || (is_encoder && name.starts_with("vision_model.post_layernorm."));
     if (unneeded) renaming.pass_over(name);
   });
   cut_eva_biases(renaming);

@@ -18,10 +18,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLanguageModel = "language_model.";
 
-bool begins_with(const std::string& text, const std::string& start) {
-  return text.rfind(start, 0) == 0;
-}
-
 /** "" when the update can be added to the parameter. */
 std::string misfit(const LoraUpdate& update, const at::Tensor& parameter) {
   if (!parameter.is_floating_point()) return " is rounded to int8 or int4 already, merge the adapter before";
@@ -77,14 +73,14 @@ void LoraMerging::bind(torch::nn::Module& module, const LoraScope& scope) {
   const NamedTensors parameters = named_parameters(module);
   const auto is_elsewhere = [&](const std::string& name) {
     return std::any_of(scope.except.begin(), scope.except.end(),
-                       [&](const std::string& start) { return begins_with(name, start); });
+                       [&](const std::string& start) { return name.starts_with(start); });
   };
   pending_.clear();
   for (const LoraAdapter& adapter : adapters_) {
     const std::string outer = scope.prefix.empty() && is_of_language_model(adapter, parameters) ? kLanguageModel : "";
     std::string problems;
     for (const auto& [full_name, update] : adapter.updates()) {
-      if (!begins_with(full_name, scope.prefix)) continue;
+      if (!full_name.starts_with(scope.prefix)) continue;
       const std::string name = outer + full_name.substr(scope.prefix.size());
       const auto found = parameters.find(name);
       if (is_elsewhere(name) || (found == parameters.end() && !scope.strict)) continue;
@@ -106,7 +102,7 @@ void LoraMerging::bind(torch::nn::Module& module, const LoraScope& scope) {
 void LoraMerging::attach(LoadOptions& options, const std::string& prefix, const std::string& part) {
   if (pending_.empty()) return;
   const auto is_changed = [this, part](const std::string& name) {
-    return begins_with(name, part) && pending_.count(name) != 0;
+    return name.starts_with(part) && pending_.count(name) != 0;
   };
   options.keeps_stored_dtype = [=, before = options.keeps_stored_dtype](const std::string& name) {
     return !is_changed(prefix + name) && before && before(name);

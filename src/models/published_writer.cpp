@@ -30,7 +30,7 @@ std::string dtype_name(at::ScalarType dtype) {
 
 /** What transformers keeps in float32 where float16 is asked for (its _keep_in_fp32_modules). */
 bool stays_float32(const std::string& name) {
-  const auto begins = [&](const std::string& start) { return name.rfind(start, 0) == 0; };
+  const auto begins = [&](const std::string& start) { return name.starts_with(start); };
   return begins("query_tokens") || begins("qformer.") ||
          (begins("language_model.") && name.find(".DenseReluDense.wo.") != std::string::npos);
 }

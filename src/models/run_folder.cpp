@@ -254,7 +254,7 @@ void fill_tower(VisionEncoderImpl& tower, const std::filesystem::path& folder, W
   // Published towers hold the last block too, which BLIP-2 does not run.
   const std::string layers = load.prefix + "encoder.layers.";
   for (const std::string& name : tensors.names()) {
-    if (name.rfind(layers, 0) != 0) continue;
+    if (!name.starts_with(layers)) continue;
     const std::string number = name.substr(layers.size(), name.find('.', layers.size()) - layers.size());
     const bool is_number =
         !number.empty() && number.size() < 6 && number.find_first_not_of("0123456789") == std::string::npos;

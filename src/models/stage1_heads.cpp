@@ -7,7 +7,7 @@
 namespace blip2 {
 
 bool is_stage1_head(const std::string& name) {
-  return name == "temperature" || name.rfind("itg_head.", 0) == 0;
+  return name == "temperature" || name.starts_with("itg_head.");
 }
 
 bool has_new_stage1_heads(const Blip2QFormerImpl& model) {

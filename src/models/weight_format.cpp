@@ -13,20 +13,16 @@
 namespace blip2 {
 namespace {
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), std::string::npos, end) == 0;
-}
-
 /** The format of the group that the name belongs to; float32 for one in none. */
 WeightFormat format_of(const std::string& name, const std::vector<MatrixGroup>& groups) {
   const auto found =
-      std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return name.rfind(group.prefix, 0) == 0; });
+      std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return name.starts_with(group.prefix); });
   return found == groups.end() ? WeightFormat::kFloat32 : found->format;
 }
 
 /** Token tables; a tied head reads them whole for every token. */
 bool is_token_table(const std::string& name) {
-  return ends_with(name, "embed_tokens.weight") || ends_with(name, "shared.weight");
+  return name.ends_with("embed_tokens.weight") || name.ends_with("shared.weight");
 }
 
 }  // namespace
@@ -52,7 +48,7 @@ void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& gr
   options.keeps_stored_dtype = [kept](const std::string& name) { return kept.count(name) != 0; };
   options.filled = [layers, groups](const std::string& name) {
     const auto layer = layers.find(name);
-    if (layer == layers.end() || ends_with(name, "lm_head.weight")) return;
+    if (layer == layers.end() || name.ends_with("lm_head.weight")) return;
     const WeightFormat format = format_of(name, groups);
     if (format == WeightFormat::kInt8) layer->second->quantize(IntegerWeights::kInt8);
     if (format == WeightFormat::kInt4) layer->second->quantize(IntegerWeights::kInt4);

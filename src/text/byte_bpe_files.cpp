@@ -29,7 +29,7 @@ void read_merges(const std::filesystem::path& file, ByteBpeVocabulary& vocabular
   for (std::string line; std::getline(stream, line);) {
     ++number;
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty() || (number == 1 && line.rfind("#version", 0) == 0)) continue;
+    if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
     const auto space = line.find(' ');
     if (space == std::string::npos || space == 0 || space + 1 == line.size() ||
         line.find(' ', space + 1) != std::string::npos) {

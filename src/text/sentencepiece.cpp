@@ -19,10 +19,6 @@ constexpr std::uint64_t kMaxModelBytes = 100'000'000;
 constexpr std::int64_t kMaxExtraIds = 100'000;
 const std::string kSpace = "\xe2\x96\x81";  // U+2581, sentencepiece's space
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 std::string with_spaces(std::string token, std::string_view space) {
   for (std::size_t at = 0; (at = token.find(kSpace, at)) != std::string::npos; at += space.size()) {
     token.replace(at, kSpace.size(), space);
@@ -95,7 +91,7 @@ bool T5Tokenizer::ends_in_space(std::string_view text) const {
   if (!processor_->Encode("0" + std::string(text) + "0", &pieces).ok()) return false;
   std::string normal;
   for (const auto& piece : pieces) normal += piece;
-  return ends_with(normal, kSpace + "0");
+  return normal.ends_with(kSpace + "0");
 }
 
 void T5Tokenizer::encode_piece(std::string_view text, std::vector<std::int64_t>& ids) const {

@@ -131,7 +131,7 @@ std::string WordPieceTokenizer::decode(const std::vector<std::int64_t>& ids, boo
     if (!has_token(id)) continue;
     const std::string piece = token(id);
     if (skip_special_tokens && is_special(id)) continue;
-    const bool continues = !first && piece.rfind("##", 0) == 0;
+    const bool continues = !first && piece.starts_with("##");
     // The reference cleans token by token, so that the spaces of contractions stay.
     text += clean_up_spaces(first ? piece : continues ? piece.substr(2) : " " + piece);
     first = false;

@@ -16,10 +16,6 @@ using nlohmann::json;
 
 const std::string kHorizontalFirst = ".horizontal_first";
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 /** [h, w, 3] */
 at::Tensor to_tensor(const Image& image) {
   return torch::tensor(at::ArrayRef<std::uint8_t>(image.pixels), torch::kByte).view({image.height, image.width, 3});
@@ -82,7 +78,7 @@ class ImageCase {
   /** Undefined for a name that says nothing, or of a file that was refused. */
   at::Tensor compute(const std::string& name) const {
     std::string plain = name;
-    if (ends_with(name, kHorizontalFirst)) plain.resize(name.size() - kHorizontalFirst.size());
+    if (name.ends_with(kHorizontalFirst)) plain.resize(name.size() - kHorizontalFirst.size());
     for (const json& one : asked_.at("crops")) {
       if (one.at("key") == plain) return cropped(one, name);
     }

@@ -48,7 +48,7 @@ std::int64_t bytes_per_token(blip2::LanguageModel& model) {
   for (const auto& item : model.module().named_parameters()) {
     const bool is_layer =
         item.key().find("layer") != std::string::npos || item.key().find("block") != std::string::npos;
-    const bool is_encoder = item.key().rfind("encoder.", 0) == 0;
+    const bool is_encoder = item.key().starts_with("encoder.");
     const bool is_head = item.key() == "lm_head.weight" || item.key().find("embed_tokens") != std::string::npos;
     if ((is_layer && !is_encoder) || is_head) bytes += static_cast<std::int64_t>(item.value().nbytes());
   }

@@ -151,8 +151,7 @@ TEST(TorchArchive, RefusesTensorsThatTheReferenceSetDoesNotHold) {
     EXPECT_USER_ERROR(TorchArchive(write_file(folder.path() / "written.pth", bytes)), sentence);
   };
   const std::vector<std::int64_t> many(65, 1);
-  refused(pickled_tensor(four, 0, many, many),
-          "[1, 1, 1, 1, 1, 1, 1, 1, ...] over storage '0' has more than 64 dimensions");
+  refused(pickled_tensor(four, 0, many, many), "1, 1, ...] over storage '0' has more than 64 dimensions");
   refused(pickled_tensor(four, 5, {0}, {1}), "begins behind its end");
   refused(pickled_tensor(four, 0, {0, std::int64_t{1} << 40, std::int64_t{1} << 40}, {1, 1, 1}), "overflows 63 bits");
   refused(pickled_tensor(four, 0, {5}, {0}), "repeats elements until they outnumber the storage");

@@ -122,7 +122,7 @@ TEST(Opt, GradientsEqualHuggingFace) {
   model->loss(reference.prompt(*model, "forward.left"), reference.at("forward.left.labels")).backward();
   double largest = 0;
   for (const auto& [name, tensor] : reference.tensors) {
-    if (name.rfind("grad.", 0) == 0) largest = std::max(largest, tensor.abs().max().item<double>());
+    if (name.starts_with("grad.")) largest = std::max(largest, tensor.abs().max().item<double>());
   }
   for (const auto& item : model->named_parameters()) {
     const at::Tensor expected = reference.at("grad." + item.key());

@@ -197,8 +197,8 @@ TEST(Bert, EveryParameterOfTheTextSideIsReadAndNoOther) {
   int kept = 0;
   for (const auto& item : model->named_parameters()) {
     const std::string& name = item.key();
-    const bool text_side = name.rfind("embeddings.", 0) == 0 || name.rfind("itg_head.", 0) == 0 ||
-                           (name.rfind("qformer.", 0) == 0 && name.find(".crossattention.") == std::string::npos);
+    const bool text_side = name.starts_with("embeddings.") || name.starts_with("itg_head.") ||
+                           (name.starts_with("qformer.") && name.find(".crossattention.") == std::string::npos);
     EXPECT_NE(torch::equal(item.value(), unchanged[name]), text_side) << name;
     kept += text_side ? 0 : 1;
   }

@@ -88,8 +88,8 @@ TEST(Blip2Generator, FrozenPartsNeitherLearnNorDropOut) {
   first.backward();
   for (const auto& item : model->named_parameters()) {
     const bool frozen =
-        item.key().rfind("language_model.", 0) == 0 ||
-        (item.key().rfind("vision_model.", 0) == 0 && item.key().find("post_layernorm") == std::string::npos);
+        item.key().starts_with("language_model.") ||
+        (item.key().starts_with("vision_model.") && item.key().find("post_layernorm") == std::string::npos);
     EXPECT_EQ(item.value().requires_grad(), !frozen) << item.key();
     EXPECT_EQ(item.value().grad().defined(), !frozen) << item.key();
   }

@@ -107,7 +107,7 @@ TEST_F(LavisCheckpoint, AnImageEncoderAloneBecomesAFolderThatTrainingStartsFrom)
   load_vision_tower(*tower, at("tower"));
   const NamedTensors expected = load_model_tensors(kOpt);
   for (const auto& item : tower->named_parameters()) {
-    if (item.key().rfind("post_layernorm", 0) == 0) continue;
+    if (item.key().starts_with("post_layernorm")) continue;
     EXPECT_TRUE(torch::equal(item.value(), expected.at("vision_model." + item.key()).to(at::kFloat))) << item.key();
   }
   EXPECT_EQ(load_model_tensors(at("tower")).count("vision_model.encoder.layers.3.mlp.fc1.bias"), 0U);

@@ -48,7 +48,7 @@ class LavisFolders : public testing::Test {
     NamedTensors tensors;
     const std::string prefix = "language_model.";
     for (const auto& [name, tensor] : load_model_tensors(kOpt)) {
-      if (name.rfind(prefix, 0) == 0) tensors.emplace(name.substr(prefix.size()), tensor);
+      if (name.starts_with(prefix)) tensors.emplace(name.substr(prefix.size()), tensor);
     }
     save_model_tensors(tensors, folder);
     nlohmann::json config = load_json(kOpt / "config.json").at("text_config");
@@ -64,7 +64,7 @@ class LavisFolders : public testing::Test {
   fs::path vision_file() const {
     NamedTensors tensors;
     for (const auto& [name, tensor] : load_model_tensors(kOpt)) {
-      if (name.rfind("vision_model.", 0) == 0) tensors.emplace(name, tensor);
+      if (name.starts_with("vision_model.")) tensors.emplace(name, tensor);
     }
     const fs::path folder = at("vision_hf"), file = at("eva.pth");
     fs::create_directory(folder);
@@ -74,7 +74,7 @@ class LavisFolders : public testing::Test {
     NamedTensors lavis = load_torch_state_dict(file);
     EXPECT_EQ(TorchStateDict(file).section(), "");
     for (const auto& [name, tensor] : NamedTensors(lavis)) {
-      if (name.rfind("blocks.2.", 0) == 0) lavis["blocks.3." + name.substr(9)] = tensor;
+      if (name.starts_with("blocks.2.")) lavis["blocks.3." + name.substr(9)] = tensor;
     }
     lavis["norm.weight"] = lavis["norm.bias"] = torch::ones({48});
     save_torch_archive(lavis, file, "");

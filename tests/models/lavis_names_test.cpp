@@ -94,7 +94,7 @@ TEST(LavisNames, AnImageEncoderAloneHasNoPrefixAndComesBack) {
   EXPECT_EQ(lavis_model_of_hugging_face(clip), LavisModel::kImageEncoder);
   NamedTensors lavis = to_lavis(clip, LavisModel::kImageEncoder, 0, "ours").tensors;
   expect_lavis(lavis, "clip_vit", [](const std::string& missing) {
-    return missing.rfind("ln_post.", 0) == 0 || missing == "proj" || missing.rfind("transformer.resblocks.3.", 0) == 0;
+    return missing.starts_with("ln_post.") || missing == "proj" || missing.starts_with("transformer.resblocks.3.");
   });
   lavis["proj"] = lavis["ln_post.weight"] = torch::zeros({4});
   EXPECT_EQ(lavis_model(lavis), LavisModel::kImageEncoder);
@@ -104,7 +104,7 @@ TEST(LavisNames, AnImageEncoderAloneHasNoPrefixAndComesBack) {
 
   NamedTensors eva;
   for (const auto& [name, tensor] : model_tensors("stage1_model")) {
-    if (name.rfind("vision_model.", 0) == 0) eva.emplace(name, tensor);
+    if (name.starts_with("vision_model.")) eva.emplace(name, tensor);
   }
   const RenamedTensors bare = to_lavis(eva, LavisModel::kImageEncoder, 0, "ours");
   EXPECT_EQ(bare.tensors.count("blocks.2.attn.q_bias"), 1U);

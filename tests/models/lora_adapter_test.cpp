@@ -78,7 +78,7 @@ TEST(Lora, AnAdapterBesideALanguageModelIsMergedAndPartOfTheFingerprint) {
   const std::string prefix = "language_model.";
   NamedTensors tensors;
   for (const auto& [name, tensor] : load_model_tensors(kModel)) {
-    if (name.rfind(prefix, 0) == 0) tensors.emplace(name.substr(prefix.size()), tensor);
+    if (name.starts_with(prefix)) tensors.emplace(name.substr(prefix.size()), tensor);
   }
   save_model_tensors(tensors, place.path());
   std::ofstream(place.path() / "config.json") << load_json(kModel / "config.json").at("text_config");

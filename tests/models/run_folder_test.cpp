@@ -135,7 +135,7 @@ TEST(LoadVisionTower, BlocksBeyondTheTowersArePassedOver) {
   const auto tower = make_vision_encoder(small_vision(2));
   load_vision_tower(*tower, folder.path());
   for (const auto& [name, tensor] : named_parameters(*tower)) {
-    if (name.rfind("post_layernorm", 0) == 0) continue;
+    if (name.starts_with("post_layernorm")) continue;
     EXPECT_TRUE(torch::equal(tensor, tensors.at("vision_model." + name))) << name;
   }
   const auto deeper = make_vision_encoder(small_vision(4));

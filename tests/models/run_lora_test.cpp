@@ -73,7 +73,7 @@ class RunLora : public testing::Test {
     const fs::path published = test_data("cases/opt_sharded_bf16/model");
     NamedTensors language;
     for (const auto& [name, tensor] : load_model_tensors(published)) {
-      if (name.rfind("language_model.", 0) == 0) language.emplace(name.substr(15), tensor);
+      if (name.starts_with("language_model.")) language.emplace(name.substr(15), tensor);
     }
     save_model_tensors(language, at("opt"));
     write_json(at("opt/config.json"), load_json(published / "config.json").at("text_config"));
@@ -81,7 +81,7 @@ class RunLora : public testing::Test {
     write_configs();
     NamedTensors trained;
     for (const auto& [name, tensor] : named_parameters(*join_for_stage2(at("stage1"), at("opt")).model)) {
-      if (!is_frozen(name) && name.rfind("language_model.", 0) != 0) trained.emplace(name, tensor);
+      if (!is_frozen(name) && !name.starts_with("language_model.")) trained.emplace(name, tensor);
     }
     save_model_tensors(trained, at("stage2/checkpoint"));
   }
@@ -108,7 +108,7 @@ class RunLora : public testing::Test {
 
  private:
   static bool is_frozen(const std::string& name) {
-    return name.rfind("vision_model.", 0) == 0 && name.rfind("vision_model.post_layernorm.", 0) != 0;
+    return name.starts_with("vision_model.") && !name.starts_with("vision_model.post_layernorm.");
   }
 
   TemporaryFolder parent_;

@@ -42,7 +42,7 @@ TEST(ProgramExport, AStage1RunScoresTheSame) {
   const std::vector<std::string> arguments = {"--text", "a red square", "--text", "a blue bar"};
   EXPECT_EQ(answers("match", folder, arguments), answers("match", world().stage1(), arguments));
   for (const auto& name : tensor_names(folder + "/model.safetensors")) {
-    EXPECT_TRUE(name != "temperature" && name.rfind("itg_head.", 0) != 0) << name;
+    EXPECT_TRUE(name != "temperature" && !name.starts_with("itg_head.")) << name;
   }
   EXPECT_THAT(tensor_names(folder + "/stage1_heads.safetensors"), IsSupersetOf({"temperature", "itg_head.bias"}));
 }

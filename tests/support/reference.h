@@ -47,7 +47,7 @@ inline int expect_gradients(const torch::nn::Module& module, const NamedTensors&
                             const std::string& prefix = "grad.") {
   double largest = 0;
   for (const auto& [name, tensor] : expected) {
-    if (name.rfind(prefix, 0) == 0) largest = std::max(largest, tensor.abs().max().item<double>());
+    if (name.starts_with(prefix)) largest = std::max(largest, tensor.abs().max().item<double>());
   }
   int compared = 0;
   for (const auto& item : module.named_parameters()) {

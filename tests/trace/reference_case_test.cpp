@@ -25,7 +25,7 @@ struct Tolerances {
 
 /** Rows that were padding in the question mean nothing. */
 at::Tensor meaningful(const std::string& name, const at::Tensor& tensor, const NamedTensors& inputs) {
-  if (name.rfind("forward.", 0) != 0 || tensor.dim() != 3) return tensor;
+  if (!name.starts_with("forward.") || tensor.dim() != 3) return tensor;
   const auto mask = inputs.find(name.substr(0, name.find('.', 8) + 1) + "attention_mask");
   if (mask == inputs.end() || mask->second.size(1) != tensor.size(1)) return tensor;
   return tensor.index({mask->second.to(at::kBool)});
@@ -34,7 +34,7 @@ at::Tensor meaningful(const std::string& name, const at::Tensor& tensor, const N
 void expect_tensor(const std::string& name, const at::Tensor& actual, const at::Tensor& expected,
                    const Tolerances& tolerances, double largest_gradient) {
   if (has_zero_gradient(name) || name.find("k_proj.bias") != std::string::npos) return;
-  const bool gradient = name.rfind("grad.", 0) == 0;
+  const bool gradient = name.starts_with("grad.");
   ASSERT_TRUE(torch::equal(actual.isfinite(), expected.isfinite())) << name;
   expect_close(actual.nan_to_num(0, 0, 0), expected.nan_to_num(0, 0, 0),
                gradient ? tolerances.gradients : tolerances.values, name, gradient ? largest_gradient : 1e-12);
@@ -48,7 +48,7 @@ int expect_tensors(const fs::path& folder, const fs::path& output, const Toleran
   const NamedTensors expected = load_safetensors(folder / "expected.safetensors");
   double largest_gradient = 0;
   for (const auto& [name, tensor] : expected) {
-    if (name.rfind("grad.", 0) == 0) largest_gradient = std::max(largest_gradient, tensor.abs().max().item<double>());
+    if (name.starts_with("grad.")) largest_gradient = std::max(largest_gradient, tensor.abs().max().item<double>());
   }
   for (const auto& [name, tensor] : expected) {
     const auto found = actual.find(name);

@@ -104,7 +104,7 @@ TEST(VisionEncoder, FrozenTowerRecordsNoGradientButItsNormDoes) {
   EXPECT_FALSE(encoder->is_training());
   encoder->forward(torch::randn({1, 3, 28, 28})).square().sum().backward();
   for (const auto& item : encoder->named_parameters()) {
-    const bool norm = item.key().rfind("post_layernorm", 0) == 0;
+    const bool norm = item.key().starts_with("post_layernorm");
     EXPECT_EQ(item.value().requires_grad(), norm) << item.key();
     EXPECT_EQ(item.value().grad().defined(), norm) << item.key();
   }

@@ -4,9 +4,9 @@
 
 #include <torch/nn/modules/embedding.h>
 #include <torch/nn/modules/normalization.h>
-#include "blip2/nn/linear.h"
 
 #include "blip2/models/text_tokens.h"
+#include "blip2/nn/linear.h"
 #include "blip2/qformer/qformer_layer.h"
 
 namespace blip2 {
