@@ -12,6 +12,7 @@ namespace blip2 {
 namespace {
 
 constexpr double kTolerance = 2e-4;  // of the reference set: unscaled attention amplifies rounding
+constexpr double kDoubleTolerance = 1e-12;
 constexpr int kVocabularyStep = 9, kTokenStep = 6;
 
 T5Options small_options() {
@@ -122,6 +123,28 @@ TEST(T5, EqualsHuggingFace) {
       expect_close(every(trace.decoder_hidden_states[i], 1, kTokenStep), reference.at(name), kTolerance, name);
     }
   }
+}
+
+TEST(T5, EqualsHuggingFaceInDoubleToEveryDigit) {
+  const ReferenceCase reference("t5_relu_tied");
+  auto model = double_model<T5LanguageModel>(reference.options<T5Options>());
+  fill_parameters(*model, reference.weights);
+  const NamedTensors expected = load_safetensors(test_data("double/t5.safetensors"));
+  const Prompt prompt = reference.prompt(*model, "forward.right");
+  const at::Tensor labels = reference.at("forward.right.labels");
+  const at::Tensor loss = model->loss(prompt, labels);
+  loss.backward();
+  expect_close(loss, expected.at("loss"), kDoubleTolerance, "loss");
+  expect_close(every(model->logits(prompt, model->decoder_inputs(labels)), 2, kVocabularyStep), expected.at("logits"),
+               kDoubleTolerance, "logits");
+  const auto parameters = model->named_parameters();
+  int compared = 0;
+  for (const auto& [name, tensor] : expected) {
+    if (!name.starts_with("grad.")) continue;
+    expect_close(parameters[name.substr(5)].grad(), tensor, kDoubleTolerance, name);
+    ++compared;
+  }
+  EXPECT_EQ(compared, 5);
 }
 
 TEST(T5, EqualsLavis) {

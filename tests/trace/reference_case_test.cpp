@@ -9,6 +9,7 @@
 
 #include "blip2/core/config.h"
 #include "blip2/image/transforms.h"
+#include "blip2/trace/trace_inputs.h"
 #include "support/expect_error.h"
 #include "support/reference.h"
 #include "support/temporary_folder.h"
@@ -112,6 +113,28 @@ TEST(ReferenceCase, RetrievalModelComputesWhatIsExpected) {
 TEST(ReferenceCase, DoublePrecisionIsAsExactAsWhatIsStored) {
   const Tolerances stored_as_float{2e-7, 2e-7};
   expect_case(test_data("cases/itm_tiny"), stored_as_float, /*double_precision=*/true);
+}
+
+TEST(TraceInputs, InDoubleEveryDigitIsHuggingFaces) {
+  const fs::path folder = test_data("cases/opt_sharded_bf16");
+  const NamedTensors stored = load_safetensors(folder / "inputs.safetensors");
+  NamedTensors inputs{{"pixel_values", stored.at("pixel_values")}};
+  for (const std::string name : {"input_ids", "attention_mask", "labels"}) {
+    inputs.emplace(name, stored.at("forward.left." + name));
+  }
+  const NamedTensors trace = trace_inputs(folder / "model", inputs, {.gradients = true, .double_precision = true});
+  const at::Tensor mask = inputs.at("attention_mask").to(at::kBool);
+  const NamedTensors expected = load_safetensors(test_data("double/opt.safetensors"));
+  EXPECT_EQ(expected.size(), 9U);
+  for (const auto& [name, tensor] : expected) {
+    const at::Tensor actual = trace.at(name);
+    ASSERT_EQ(actual.scalar_type(), at::kDouble) << name;
+    if (name == "logits") {  // padding means nothing
+      expect_close(actual.index({mask}).slice(1, 0, std::nullopt, 9), tensor.index({mask}), 1e-12, name);
+    } else {
+      expect_close(actual, tensor, 1e-12, name);
+    }
+  }
 }
 
 TEST(ReferenceCase, WholeSetComputesWhatIsExpectedWhereItIsAtHand) {
