@@ -42,8 +42,9 @@ std::unique_ptr<Tokenizer> exported(const Tokenizer& tokenizer, const TemporaryF
   export_tokenizer(tokenizer, folder.path(), options);
   EXPECT_THAT(file_names(folder.path()),
               testing::UnorderedElementsAre("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"));
+  const auto written = load_json(folder.path() / "tokenizer.json");
   std::int64_t last = -1;
-  for (const auto& token : load_json(folder.path() / "tokenizer.json")["added_tokens"]) {
+  for (const auto& token : written.at("added_tokens")) {
     EXPECT_LT(last, token["id"]) << "Python numbers them in this order";
     last = token["id"];
   }
