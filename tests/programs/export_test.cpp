@@ -116,7 +116,8 @@ TEST(ProgramExportInPython, OpensThemWithoutAWarningAndComputesTheSame) {
   EXPECT_EQ(std::system((command + " > '" + log + "' 2>&1").c_str()), 0) << read_bytes(log);
   for (const auto& folder : folders) EXPECT_THAT(read_bytes(log), HasSubstr(folder + ": Blip2For"));
 #else
-  GTEST_SKIP() << "no Python with torch and transformers was found when the build was configured (BLIP2_PYTHON)";
+  GTEST_SKIP()
+      << "no Python with torch and transformers was found when the build was configured: scripts/setup.sh --python";
 #endif
 }
 
