@@ -5,8 +5,9 @@ compute what our programs compute. Needs torch, transformers, safetensors and pi
     scripts/check_export.py --programs build/bin --picture FILE FOLDER...
 
 For each picture: logits (or matching and contrast) from the processor's own tensors, against `trace`; the caption's
-tokens with and without a prompt (or the texts' scores), against `caption` and `match`. The one warning that is let
-through is the one that transformers 5 has for every T5 whose head is not its embedding, FlanT5's own folders included.
+tokens with and without a prompt (or the texts' scores), against `caption` and `match`. Two warnings are let through,
+which published folders get too: that of transformers 5 for every T5 whose head is not its embedding, and that of
+transformers 4 about Pillow's image processor.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from safetensors.torch import load_file, save_file
 TEXTS = ["a red square", "Two blue bars, isn't it?", "a Café\tin  Zürich <3 \N{CAT}"]
 PROMPTS = ["", "a photo of", "Question: what is this? Answer:"]
 UNTIED_T5 = "The tied weights mapping and config for this model specifies to tie language_model.shared.weight"
+SLOW_PROCESSOR = "Using a slow image processor as `use_fast` is unset"
 TOLERANCE = 1e-4
 
 
@@ -66,7 +68,7 @@ def open_folder(folder):
     transformers.utils.logging.get_logger().removeHandler(messages)
     said = messages.messages + [str(warning.message) for warning in caught]
     untied = config.get_text_config().model_type == "t5"
-    said = [text for text in said if not (untied and text.startswith(UNTIED_T5))]
+    said = [text for text in said if not (untied and text.startswith(UNTIED_T5) or text.startswith(SLOW_PROCESSOR))]
     check(not said, f"'{folder}': Python warns: {said}")
     wrong = {key: sorted(value) for key, value in report.items() if value}
     check(not wrong, f"'{folder}': the weights do not fit {name}: {wrong}")
@@ -96,8 +98,9 @@ def trace(programs, folder, tensors):
         return load_file(output)
 
 
-def check_close(actual, expected, what):
-    difference = ((actual - expected).abs().max() / expected.abs().max().clamp_min(1e-6)).item()
+def check_close(actual, expected, what, least=1e-6):
+    """Relative to the largest expected value, which counts as `least` where it is smaller."""
+    difference = ((actual - expected).abs().max() / expected.abs().max().clamp_min(least)).item()
     check(difference < TOLERANCE, f"{what} differ by {difference:.2g} of their largest value")
     return difference
 
@@ -156,7 +159,7 @@ def check_retrieval(programs, folder, model, processor, picture, image):
         probability = torch.tensor(ours["match_probability"]), matching.softmax(1)[0, 1]
         similarity = torch.tensor(ours["similarity"]), contrast[0, 0]
         worst = max(worst, check_close(*probability, f"matches of '{text}'"))
-        worst = max(worst, check_close(*similarity, f"similarities of '{text}'"))
+        worst = max(worst, check_close(*similarity, f"similarities of '{text}'", least=0.01))  # a cosine
         if model.config.image_token_index is None:
             computed = trace(programs, folder, dict(inputs))
             worst = max(worst, check_close(computed["itm.logits_per_image"], matching, f"matching logits of '{text}'"))
