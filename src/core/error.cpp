@@ -7,6 +7,18 @@
 #include <new>
 
 namespace blip2 {
+namespace {
+
+constexpr const char* kOutOfMemory = "out of memory: try a smaller batch or model";
+
+/** LibTorch has no type of its own for memory that the system does not give. */
+bool is_out_of_memory(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+         text.find("can't allocate memory") != std::string::npos;
+}
+
+}  // namespace
 
 int run_program(const std::string& name, const std::function<int()>& body) {
   auto report = [&](const std::string& sentence, int code) {
@@ -22,9 +34,9 @@ int run_program(const std::string& name, const std::function<int()>& body) {
   } catch (const Error& error) {
     return report(error.what(), error.exit_code());
   } catch (const c10::Error& error) {
-    return report(error.what_without_backtrace(), 1);
+    return report(is_out_of_memory(error) ? kOutOfMemory : error.what_without_backtrace(), 1);
   } catch (const std::bad_alloc&) {
-    return report("out of memory: try a smaller batch or model", 1);
+    return report(kOutOfMemory, 1);
   } catch (const std::exception& error) {
     return report(error.what(), 1);
   }

@@ -1,8 +1,10 @@
 #include "blip2/core/config.h"
 
+#include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <new>
 
 #include "blip2/core/error.h"
 #include "support/expect_error.h"
@@ -106,7 +108,7 @@ TEST(Config, MalformedOverridesAreRefused) {
 
 TEST(Config, MissingAndBrokenFilesAreOneSentence) {
   const TemporaryFolder folder;
-  EXPECT_USER_ERROR(load_json(folder.path() / "none.json"), "none.json': no such readable file");
+  EXPECT_USER_ERROR(load_json(folder.path() / "none.json"), "none.json': no such file");
   std::ofstream(folder.path() / "bad.json") << "{\"a\": \n }";
   EXPECT_USER_ERROR(load_json(folder.path() / "bad.json"), "bad.json' is not JSON: parse error at line 2, column 2");
 }
@@ -135,6 +137,20 @@ TEST(RunProgram, ExitCodesTellUserFromWorld) {
   EXPECT_EQ(run_program("caption", []() -> int { throw UserError("no such picture"); }), 2);
   EXPECT_EQ(run_program("caption", []() -> int { throw WorldError("disk full"); }), 1);
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "caption: no such picture\ncaption: disk full\n");
+}
+
+TEST(RunProgram, MemoryThatIsNotThereIsASentence) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(run_program("caption", []() -> int { throw std::bad_alloc(); }), 1);
+  // Ends the process where SentencePiece's flags lie over LibTorch's: see the link order in src/CMakeLists.txt.
+  EXPECT_EQ(run_program("caption",
+                        [] {
+                          at::empty({std::int64_t{1} << 50});
+                          return 0;
+                        }),
+            1);
+  const std::string sentence = "caption: out of memory: try a smaller batch or model\n";
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), sentence + sentence);
 }
 
 }  // namespace
