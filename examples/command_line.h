@@ -23,6 +23,11 @@ inline std::optional<int> parse_command_line(CLI::App& app, int argc, char** arg
   }
 }
 
+/** For the check() of an option that takes a path: much of the system takes an empty one for the working folder. */
+inline CLI::Validator not_empty() {
+  return {[](const std::string& path) { return path.empty() ? std::string("is empty: expected a path") : ""; }, ""};
+}
+
 /** `--quantize NAME`, for inference_format(). */
 inline void add_quantize_option(CLI::App& app, std::string& quantize) {
   app.add_option("--quantize", quantize,

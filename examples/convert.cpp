@@ -23,11 +23,6 @@ void check_to_folder(const CLI::App& app, const fs::path& to) {
   if (app.count("--without-frozen") != 0) {
     throw UserError("--without-frozen is for --from FOLDER, but a LAVIS checkpoint was given: leave it out");
   }
-  for (const char* source : kSources) {
-    if (app.count(source) != 0 && app.get_option(source)->as<std::string>().empty()) {
-      throw UserError(std::string(source) + " is empty: expected a path");
-    }
-  }
   const std::string ending = to.extension().string();
   for (const char* other : {".pth", ".pt", ".bin", ".safetensors"}) {
     if (ending == other) {
@@ -56,14 +51,19 @@ int main(int argc, char** argv) {
   blip2::LavisSources sources;
   bool without_frozen = false;
   app.add_option("--from", from, "LAVIS checkpoint (blip2_pretrained*.pth, eva_vit_g.pth...), or a published folder")
+      ->check(blip2::not_empty())
       ->required();
-  app.add_option("--to", to, "Folder, or new .pth file, to write")->required();
-  app.add_option("--like", sources.like, "Published folder with the config, tokenizer and frozen parts of the result");
-  app.add_option("--config", sources.config,
-                 "config.json with the sizes of the result; else --like's or the published");
-  app.add_option("--vision", sources.vision, "Image encoder: eva_vit_g.pth, clip_vit_L.pth or a converted folder");
-  app.add_option("--language-model", sources.language_model, "OPT or FlanT5 folder in Hugging Face format");
-  app.add_option("--tokenizer", sources.tokenizer, "Folder with the tokenizer; else the language model's or --like's");
+  app.add_option("--to", to, "Folder, or new .pth file, to write")->check(blip2::not_empty())->required();
+  app.add_option("--like", sources.like, "Published folder with the config, tokenizer and frozen parts of the result")
+      ->check(blip2::not_empty());
+  app.add_option("--config", sources.config, "config.json with the sizes of the result; else --like's or the published")
+      ->check(blip2::not_empty());
+  app.add_option("--vision", sources.vision, "Image encoder: eva_vit_g.pth, clip_vit_L.pth or a converted folder")
+      ->check(blip2::not_empty());
+  app.add_option("--language-model", sources.language_model, "OPT or FlanT5 folder in Hugging Face format")
+      ->check(blip2::not_empty());
+  app.add_option("--tokenizer", sources.tokenizer, "Folder with the tokenizer; else the language model's or --like's")
+      ->check(blip2::not_empty());
   app.add_flag("--without-frozen", without_frozen,
                "To LAVIS: only what BLIP-2 trained, as LAVIS saves it; not the image encoder and language model");
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;

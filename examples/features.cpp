@@ -2,13 +2,16 @@
 // or retrieval model, projected tokens (the soft prompt) of a stage-2 or generative model.
 #include <torch/torch.h>
 
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "blip2/checkpoint/safetensors.h"
 #include "blip2/core/error.h"
+#include "blip2/core/output_path.h"
 #include "blip2/models/published_folder.h"
+#include "blip2/models/source_folders.h"
 #include "command_line.h"
 #include "picture_batch.h"
 
@@ -65,11 +68,15 @@ void add_soft_prompt(const Arguments& arguments, Features& features) {
 
 void write(const Features& features, const Arguments& arguments) {
   blip2::NamedTensors tensors;
-  for (const auto& [name, rows] : features.rows) tensors[name] = torch::cat(rows);
+  for (const auto& [name, rows] : features.rows) {
+    tensors[name] = torch::cat(rows);
+    blip2::check_numbers(tensors[name]);
+  }
   // The rows' names beside them, for files that could not be read are left out.
   const auto names = [](const std::vector<std::string>& list) {
     return nlohmann::json(list).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   };
+  blip2::prepare_output(arguments.output);
   blip2::save_safetensors(tensors, arguments.output,
                           {{"pictures", names(features.pictures)}, {"texts", names(arguments.texts)}});
   std::cout << arguments.output << ": " << features.pictures.size() << " pictures\n";
@@ -80,10 +87,13 @@ void write(const Features& features, const Arguments& arguments) {
 int main(int argc, char** argv) {
   CLI::App app{"Writes embeddings of pictures and texts to a safetensors file", "features"};
   Arguments arguments;
-  app.add_option("--model", arguments.model, "Run folder, or a published BLIP-2 folder")->required();
+  app.add_option("--model", arguments.model, "Run folder, or a published BLIP-2 folder")
+      ->check(blip2::not_empty())
+      ->required();
   app.add_option("--output", arguments.output,
                  "File to write: query_output [B, Q, H], image_embeds [B, Q, E], "
                  "text_embeds [T, E], or projected_tokens [B, Q, W]")
+      ->check(blip2::not_empty())
       ->required();
   blip2::add_quantize_option(app, arguments.quantize);
   blip2::add_lora_option(app, arguments.lora);
@@ -93,6 +103,9 @@ int main(int argc, char** argv) {
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("features", [&] {
     torch::NoGradGuard no_grad;
+    std::vector<std::filesystem::path> read = blip2::source_files(arguments.model, arguments.lora);
+    read.insert(read.end(), arguments.pictures.begin(), arguments.pictures.end());
+    blip2::check_output_file(arguments.output, read);  // before the work
     Features features;
     if (blip2::is_retrieval_model(arguments.model)) {
       add_pairs_features(arguments, features);

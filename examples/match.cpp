@@ -35,6 +35,7 @@ void print_matches(blip2::Blip2QFormerImpl& model, const Arguments& arguments, c
                    const blip2::TextTokens& text, const at::Tensor& text_features) {
   const blip2::ImageQueries image = model.encode_image(batch.pixels);
   const at::Tensor similarity = blip2::best_query_similarity(model.image_features(image.query_output), text_features);
+  blip2::check_numbers(similarity);
   for (std::size_t i = 0; i < batch.names.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
     const at::Tensor picture = torch::full({text.ids.size(0)}, row, torch::kLong);
@@ -42,6 +43,7 @@ void print_matches(blip2::Blip2QFormerImpl& model, const Arguments& arguments, c
         blip2::matching_logits(model.match(blip2::select_rows(image.image_memory, picture), text))
             .softmax(1)
             .select(1, 1);
+    blip2::check_numbers(probability);
     for (std::size_t j = 0; j < arguments.texts.size(); ++j) {
       const auto column = static_cast<std::int64_t>(j);
       print(arguments, batch.names[i], arguments.texts[j], probability[column].item<double>(),
@@ -55,7 +57,9 @@ void print_matches(blip2::Blip2QFormerImpl& model, const Arguments& arguments, c
 int main(int argc, char** argv) {
   CLI::App app{"Scores texts against pictures with a stage-1 model", "match"};
   Arguments arguments;
-  app.add_option("--model", arguments.model, "Run folder of train_stage1, or a published retrieval folder")->required();
+  app.add_option("--model", arguments.model, "Run folder of train_stage1, or a published retrieval folder")
+      ->check(blip2::not_empty())
+      ->required();
   blip2::add_quantize_option(app, arguments.quantize);
   blip2::add_lora_option(app, arguments.lora);
   blip2::add_batch_size_option(app, arguments.batch_size);

@@ -56,6 +56,14 @@ inline int for_each_batch(const std::string& program, const std::vector<std::str
   return done == files.size() ? 0 : 2;
 }
 
+/** Throws WorldError unless all that was computed are numbers. */
+inline void check_numbers(const at::Tensor& computed) {
+  if (computed.isfinite().all().item<bool>()) return;
+  throw WorldError(
+      "the model computes values that are no numbers (NaN or infinite): its weights are damaged, or its training went "
+      "astray");
+}
+
 /** `--batch-size N`, for for_each_batch(). */
 inline void add_batch_size_option(CLI::App& app, std::size_t& size) {
   app.add_option("--batch-size", size, "Pictures that are computed together")

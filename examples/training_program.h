@@ -18,8 +18,10 @@ int training_program(const std::string& name, const std::string& purpose, int ar
   std::string config, output;
   std::vector<std::string> overrides;
   bool fresh = false, overwrite = false;
-  app.add_option("--config", config, "Run config, JSON (see configs/)")->required();
-  app.add_option("--output", output, "Folder of the run; a run that is there is resumed")->required();
+  app.add_option("--config", config, "Run config, JSON (see configs/)")->check(not_empty())->required();
+  app.add_option("--output", output, "Folder of the run; a run that is there is resumed")
+      ->check(not_empty())
+      ->required();
   app.add_flag("--fresh", fresh, "Start over; refused where a run exists");
   app.add_flag("--overwrite", overwrite, "With --fresh: delete the run that is there");
   app.add_option("overrides", overrides, "Values over the config's: train.steps=100 data.batch_size=32 ...");

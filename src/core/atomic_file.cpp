@@ -2,6 +2,7 @@
 #include "blip2/core/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ class Descriptor final : public ByteSink {
       : shown_(shown), descriptor_(::open(opened.c_str(), flags | O_WRONLY | O_CLOEXEC, 0666)) {
     if (descriptor_ < 0) throw_write_error(shown_, errno);
   }
+  /** Tells prepare_output() that the file is in work; where locks do not work, nothing is ever taken for a leftover. */
+  void lock() { ::flock(descriptor_, LOCK_EX | LOCK_NB); }
   ~Descriptor() override {
     if (descriptor_ >= 0) ::close(descriptor_);
   }
@@ -103,6 +106,7 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
   const auto temporary = beside(target);
   ::unlink(temporary.c_str());  // left by a dead process that had our number
   Descriptor file(temporary, path, O_CREAT | O_EXCL);
+  file.lock();
   RemovedUnlessRenamed guard(temporary);
   writer(file);
   file.flush_to_disk();

@@ -3,6 +3,7 @@
 #include "blip2/core/atomic_folder.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -69,6 +70,8 @@ AtomicFolder::AtomicFolder(const fs::path& target, const std::string& marker) : 
     partial_ = with_suffix(target_, ".partial-" + std::to_string(::getpid()));
     fs::remove_all(partial_);  // left by a dead process that had our number
     fs::create_directory(partial_);
+    lock_ = ::open(partial_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock_ >= 0) ::flock(lock_, LOCK_EX | LOCK_NB);  // for prepare_output(): this one is in work
   } catch (const fs::filesystem_error& error) {
     throw_write_error(target_, error.code().value());
   }
@@ -77,6 +80,7 @@ AtomicFolder::AtomicFolder(const fs::path& target, const std::string& marker) : 
 AtomicFolder::~AtomicFolder() {
   std::error_code ignored;
   if (!committed_) fs::remove_all(partial_, ignored);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 void AtomicFolder::commit(const std::function<void(CommitStep)>& after) {

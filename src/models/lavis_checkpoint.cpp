@@ -7,7 +7,9 @@
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/error.h"
+#include "blip2/core/output_path.h"
 #include "blip2/models/published_folder.h"
+#include "blip2/models/published_target.h"
 #include "blip2/text/load_tokenizer.h"
 #include "checkpoint/dtype_names.h"
 #include "core/in_quotes.h"
@@ -78,7 +80,7 @@ void check_dtypes(const NamedTensors& tensors, const std::string& holder) {
 
 LavisConversion write_folder(const fs::path& file, const fs::path& folder, const LavisSources& sources) {
   check_apart(folder, {file, sources.like, sources.config, sources.vision, sources.language_model, sources.tokenizer});
-  AtomicFolder written(folder);  // first: a name that cannot be written is told before gigabytes are read
+  check_published_target(folder);  // first: a name that cannot be written is told before gigabytes are read
   NamedTensors lavis = load_lavis_tensors(file);
   check_dtypes(lavis, "'" + file.string() + "' holds tensors");
   const LavisModel model = lavis_model(lavis);
@@ -97,6 +99,8 @@ LavisConversion write_folder(const fs::path& file, const fs::path& folder, const
   LavisConversion result{whole.tensors.size(), 0};
   for (const auto& [name, tensor] : whole.tensors) result.from_sources += own.count(name) == 0 ? 1 : 0;
   const NamedTensors heads = take_heads(whole.tensors);
+  prepare_output(folder);
+  AtomicFolder written(folder);
   if (tokenizer) write_texts(texts, sources.like, whole.image_size, written.path());
   write_file_atomically(written.path() / "config.json", whole.config.dump(2) + "\n");
   if (!heads.empty()) save_safetensors(heads, written.path() / kStage1HeadsFile);
@@ -136,6 +140,7 @@ LavisConversion write_checkpoint(const fs::path& folder, const fs::path& file, b
   check_dtypes(tensors, "'" + folder.string() + "' holds tensors");
   const std::int64_t positions = is_encoder ? 0 : text_positions(tensors, config, folder);
   const RenamedTensors renamed = to_lavis(tensors, model, positions, folder.string());
+  prepare_output(file);
   save_torch_archive(renamed.tensors, file, is_encoder ? "" : "model");
   return {renamed.tensors.size(), 0};
 }

@@ -1,10 +1,9 @@
 #include "models/lavis_target.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include "blip2/core/error.h"
-#include "core/file_system.h"
+#include "blip2/core/output_path.h"
 
 namespace blip2 {
 namespace {
@@ -51,7 +50,7 @@ void check_apart(const fs::path& target, const std::vector<fs::path>& sources) {
 
 void check_new_checkpoint(const fs::path& file) {
   const fs::file_status status = fs::status(file);
-  if (fs::is_directory(status) || !file.has_filename()) {
+  if (!file.empty() && (fs::is_directory(status) || !file.has_filename())) {
     throw UserError("'" + file.string() + "' is a folder: expected the name of a new .pth file");
   }
   if (fs::is_regular_file(status)) {
@@ -61,7 +60,7 @@ void check_new_checkpoint(const fs::path& file) {
     throw UserError("'" + file.string() +
                     "': a LAVIS checkpoint is a file of torch.save, expected a name that ends in .pth");
   }
-  if (!fs::is_directory(fs::absolute(file).parent_path())) throw_write_error(file, ENOENT);
+  check_output_file(file, {});
 }
 
 }  // namespace blip2

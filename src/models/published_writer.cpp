@@ -7,6 +7,8 @@
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/error.h"
+#include "blip2/core/output_path.h"
+#include "blip2/models/published_target.h"
 #include "blip2/text/tokenizer_export.h"
 #include "core/in_quotes.h"
 #include "models/published_config.h"
@@ -73,6 +75,8 @@ void write_json(const fs::path& file, const json& object) {
 /** `write` fills the folder, which then takes its place. */
 void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& write) {
   try {
+    check_published_target(folder);
+    prepare_output(folder);
     AtomicFolder target(folder);
     write(target.path());
     target.commit();

@@ -5,6 +5,7 @@
 
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/core/error.h"
+#include "blip2/models/published_target.h"
 #include "blip2/models/run_folder.h"
 #include "core/real_place.h"
 
@@ -38,6 +39,22 @@ std::vector<fs::path> source_folders(const fs::path& folder) {
   std::vector<fs::path> found;
   collect(folder, found);
   return found;
+}
+
+std::vector<fs::path> source_files(const fs::path& folder, const LoraFolders& lora) {
+  const auto is_missed = [](const std::string& name) {
+    return is_published_file(name) || name.starts_with("adapter_") || name == "train_state.safetensors" ||
+           name == "log.jsonl";
+  };
+  std::vector<fs::path> folders = source_folders(folder), files;
+  folders.insert(folders.end(), lora.begin(), lora.end());
+  std::error_code error;
+  for (const fs::path& source : folders) {
+    for (fs::directory_iterator entry(source, error), end; !error && entry != end; entry.increment(error)) {
+      if (is_missed(entry->path().filename().string())) files.push_back(entry->path());
+    }
+  }
+  return files;
 }
 
 void check_keeps_sources(const fs::path& target, const fs::path& model) {

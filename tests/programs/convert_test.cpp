@@ -52,7 +52,7 @@ TEST(ProgramConvert, OptionsOfTheOtherDirectionAreRefused) {
                      2, "convert",
                      "--without-frozen is for --from FOLDER, but a LAVIS checkpoint was given: leave it out"));
   EXPECT_TRUE(failed(run("convert", {"--from", file, "--to", world.file("none"), "--tokenizer", ""}), 2, "convert",
-                     "--tokenizer is empty: expected a path"));
+                     "--tokenizer: is empty: expected a path"));
   EXPECT_TRUE(failed(run("convert", {"--from", file, "--to", world.file("none.pth"), "--like", model}), 2, "convert",
                      "none.pth': a LAVIS checkpoint becomes a folder, expected a name without .pth"));
   for (const char* option : {"--like", "--config", "--vision", "--language-model", "--tokenizer"}) {

@@ -88,6 +88,23 @@ TEST(ProgramExport, MistakesAreAnsweredWithOneSentence) {
   EXPECT_TRUE(std::filesystem::exists(world().picture(0)));
 }
 
+TEST(ProgramExport, OnlyAnExportedModelIsReplaced) {
+  const std::string folder = exported(published("itm_tiny"), "exported_again"), model = published("itm_tiny");
+  exported(published("itm_tiny"), "exported_again");
+  write_bytes(folder + "/notes.txt", "of mine");
+  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", folder}), 2, "export",
+                     "it holds 'notes.txt', which is no part of a published model"));
+  EXPECT_EQ(read_bytes(folder + "/notes.txt"), "of mine");
+  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", world().stage1() + "/checkpoint"}), 2, "export",
+                     "it holds 'train_state.safetensors'"));
+  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", folder + "/notes.txt"}), 2, "export",
+                     "a file of that name is in the way"));
+  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", ""}), 2, "export", "--output: is empty"));
+  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", world().file("x"), "--shard-size", "0"}), 2, "export",
+                     "--shard-size"));
+  exported(published("itm_tiny"), "missing/folders/above");
+}
+
 TEST(ProgramExport, WhatTheModelIsMadeOfIsNotReplaced) {
   const std::string language_model = world().language_model() + "/checkpoint";
   const std::string before = read_bytes(language_model + "/config.json");

@@ -54,6 +54,11 @@ TEST(ProgramInference, CaptionRanksGivenAnswers) {
                      "caption", "answers.txt' holds no answers, expected one a line"));
   EXPECT_TRUE(failed(run("caption", {"--model", world().stage2(), "--mean", world().picture(0)}), 2, "caption",
                      "--mean requires --answers"));
+  EXPECT_TRUE(
+      failed(run("caption", {"--model", world().stage2(), "--answers", answers, "--captions", "2", world().picture(0)}),
+             2, "caption", "--captions excludes --answers"));
+  EXPECT_TRUE(failed(run("caption", {"--model", world().stage2(), "--answers", "", world().picture(0)}), 2, "caption",
+                     "--answers: is empty: expected a path"));
 }
 
 TEST(ProgramInference, CaptionTakesEveryOptionOfSearch) {
@@ -68,6 +73,12 @@ TEST(ProgramInference, CaptionTakesEveryOptionOfSearch) {
   EXPECT_LE(json::parse(outcome.output).at("token_ids").size(), 2u);
   EXPECT_TRUE(failed(with("num_beam=2"), 2, "caption", "did you mean 'num_beams'?"));
   EXPECT_TRUE(failed(with("early_stopping=maybe"), 2, "caption", "early_stopping"));
+  EXPECT_TRUE(failed(with("num_beams=9223372036854775807"), 2, "caption", "num_beams must be from 1 to 1024"));
+  for (const std::string option :
+       {"max_length=30", "early_stopping=true", "early_stopping=True", "min_new_tokens=null"}) {
+    EXPECT_TRUE(succeeded(with(option))) << option;
+  }
+  EXPECT_EQ(with("early_stopping=true").output, with("early_stopping=yes").output);
 }
 
 TEST(ProgramInference, EveryModelCanBeRounded) {
@@ -161,6 +172,43 @@ TEST(ProgramInference, FeaturesWritesEmbeddingsOfWhatCanBeRead) {
   EXPECT_EQ(tensor_values(output, "projected_tokens").size(), 8u * 40);
   EXPECT_TRUE(failed(run("features", {"--model", generative, "--output", output, "--text", "a", world().picture(0)}), 2,
                      "features", "--text needs a stage-1 or retrieval model"));
+}
+
+TEST(ProgramInference, WhatIsReadIsNotWrittenOver) {
+  const std::string model = world().file("kept_model"), picture = world().file("kept.bmp");
+  std::filesystem::copy(reference_case("itm_tiny") + "/model", model);
+  std::filesystem::copy_file(world().picture(0), picture);
+  const std::string weights = model + "/model.safetensors", inputs = world().file("kept.safetensors");
+  std::filesystem::copy_file(reference_case("itm_tiny") + "/inputs.safetensors", inputs);
+  const auto keeps = [&](const std::string& program, const std::string& output, std::vector<std::string> arguments) {
+    const std::string before = read_bytes(output);
+    arguments.insert(arguments.end(), {"--model", model, "--output", output});
+    EXPECT_TRUE(failed(run(program, arguments), 2, program,
+                       "will not replace the file '" + output + "': it is read too; choose another name"));
+    EXPECT_EQ(read_bytes(output), before);
+  };
+  keeps("features", picture, {picture});
+  keeps("features", weights, {picture});
+  keeps("trace", inputs, {"--inputs", inputs});
+  keeps("trace", model + "/config.json", {"--inputs", inputs});
+  EXPECT_TRUE(succeeded(run("features", {"--model", model, "--output", world().file("new/folder/f"), picture})));
+}
+
+TEST(ProgramInference, AModelThatComputesNoNumbersIsSaid) {
+  const std::string model = world().file("broken_model"), weights = model + "/model.safetensors";
+  std::filesystem::copy(reference_case("itm_tiny") + "/model", model);
+  std::string bytes = read_bytes(weights);
+  std::fill(bytes.end() - 4096, bytes.end(), '\xff');  // NaN in every float format
+  write_bytes(weights, bytes);
+  const std::vector<std::string> common = {"--model", model, world().picture(0)};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), common.begin(), common.end());
+    return more;
+  };
+  EXPECT_TRUE(failed(run("match", with({"--text", "a bus"})), 1, "match", "values that are no numbers"));
+  EXPECT_TRUE(failed(run("features", with({"--output", world().file("no_numbers")})), 1, "features",
+                     "values that are no numbers"));
+  EXPECT_FALSE(std::filesystem::exists(world().file("no_numbers")));
 }
 
 TEST(ProgramInference, TraceWritesWhatACaseAsksFor) {

@@ -45,6 +45,7 @@ class AtomicFolder {
  private:
   std::filesystem::path target_;
   std::filesystem::path partial_;
+  int lock_ = -1;  // on the folder in work
   bool committed_ = false;
 };
 

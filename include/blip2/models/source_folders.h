@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "blip2/models/lora_adapter.h"
+
 namespace blip2 {
 
 /**
@@ -13,6 +15,12 @@ namespace blip2 {
  * is none.
  */
 std::vector<std::filesystem::path> source_folders(const std::filesystem::path& folder);
+
+/**
+ * The files of these folders and of the adapters that a model or its training would miss: weights, configs, tokenizer,
+ * the state that resuming needs, the log.
+ */
+std::vector<std::filesystem::path> source_files(const std::filesystem::path& folder, const LoraFolders& lora);
 
 /**
  * Throws UserError where an AtomicFolder that replaces `target` would remove one of `model`'s source folders: where it
