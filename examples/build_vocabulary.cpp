@@ -1,8 +1,8 @@
 // Makes a WordPiece vocabulary from text, for a Q-Former that is trained from scratch.
-#include <fstream>
 #include <iostream>
 
 #include "blip2/core/error.h"
+#include "blip2/core/read_file.h"
 #include "blip2/text/vocabulary.h"
 #include "command_line.h"
 
@@ -15,8 +15,7 @@ int main(int argc, char** argv) {
   app.add_option("--size", size, "Most tokens")->capture_default_str();
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("build_vocabulary", [&] {
-    std::ifstream stream(text);
-    if (!stream) throw blip2::UserError("cannot open '" + text + "': no such readable file");
+    std::ifstream stream = blip2::open_file(text);
     std::vector<std::string> lines;
     for (std::string line; std::getline(stream, line);) lines.push_back(line);
     if (lines.empty()) throw blip2::UserError("'" + text + "' holds no text");

@@ -1,5 +1,6 @@
 // Captions pictures, or answers about them, with a stage-2 model.
 #include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -11,6 +12,8 @@
 #include "picture_batch.h"
 
 namespace {
+
+constexpr std::int64_t kLongestAnswer = 30;  // tokens, where nothing else was asked for
 
 struct Arguments {
   std::string model, prompt, answers, quantize = "none";
@@ -69,14 +72,49 @@ std::vector<std::string> read_lines(const std::string& file) {
   return lines;
 }
 
-/** The options that have a flag of their own, then `NAME=VALUE` over them. */
+/** The options that have a flag of their own, then `NAME=VALUE` over them; null is an option's default. */
 blip2::GenerationOptions generation_options(const Arguments& arguments) {
   nlohmann::json config = blip2::write_config(arguments.generation);
   for (const auto& assignment : arguments.options) blip2::apply_override(config, assignment);
+  for (auto entry = config.begin(); entry != config.end();) {
+    entry = entry->is_null() ? config.erase(entry) : std::next(entry);
+  }
+  if (!config.contains("max_new_tokens") && !config.contains("max_length")) config["max_new_tokens"] = kLongestAnswer;
+  // As transformers spells it.
+  const nlohmann::json early = config.value("early_stopping", nlohmann::json("no"));
+  if (early == true || early == "True") config["early_stopping"] = "yes";
+  if (early == false || early == "False") config["early_stopping"] = "no";
   blip2::GenerationOptions options;
   blip2::read_config(config, options, "--option");
   blip2::validate(options);
   return options;
+}
+
+/** The names that `--option` takes. */
+std::string option_names() {
+  std::string names;
+  const nlohmann::json config = blip2::write_config(blip2::GenerationOptions());
+  for (const auto& [name, value] : config.items()) names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
+/** Options of search, which ranking given answers has no use for: said, not passed over. */
+std::vector<CLI::Option*> add_search_options(CLI::App& app, Arguments& arguments) {
+  blip2::GenerationOptions& search = arguments.generation;
+  const std::string longest = "Longest answer in tokens [" + std::to_string(kLongestAnswer) + "]";
+  return {app.add_option("--beams", search.num_beams, "Beams; 1: greedy")->capture_default_str(),
+          app.add_option("--max-new-tokens", search.max_new_tokens, longest),
+          app.add_option("--min-length", search.min_length, "Shortest sequence, prompt and picture included"),
+          app.add_option("--length-penalty", search.length_penalty)->capture_default_str(),
+          app.add_option("--repetition-penalty", search.repetition_penalty)->capture_default_str(),
+          app.add_option("--captions", search.num_return_sequences, "Captions per picture")->capture_default_str(),
+          app.add_flag("--sample", search.do_sample, "Draw instead of searching"),
+          app.add_option("--top-p", search.top_p, "With --sample")->capture_default_str(),
+          app.add_option("--temperature", search.temperature, "With --sample")->capture_default_str(),
+          app.add_option("--seed", search.seed, "With --sample")->capture_default_str(),
+          app.add_option("--option", arguments.options,
+                         "Any NAME=VALUE of search, such as no_repeat_ngram_size=3: " + option_names())
+              ->allow_extra_args(false)};
 }
 
 }  // namespace
@@ -85,33 +123,24 @@ int main(int argc, char** argv) {
   CLI::App app{"Captions pictures with a stage-2 model", "caption"};
   Arguments arguments;
   arguments.generation.num_beams = 5;
-  std::int64_t max_new_tokens = 30;
-  app.add_option("--model", arguments.model, "Run folder of train_stage2, or a published BLIP-2 folder")->required();
+  app.add_option("--model", arguments.model, "Run folder of train_stage2, or a published BLIP-2 folder")
+      ->check(blip2::not_empty())
+      ->required();
   blip2::add_quantize_option(app, arguments.quantize);
   blip2::add_lora_option(app, arguments.lora);
   app.add_option("pictures", arguments.pictures, "Picture files")->required();
   blip2::add_batch_size_option(app, arguments.batch_size);
   app.add_option("--prompt", arguments.prompt, "Text in front of the answer");
-  app.add_option("--beams", arguments.generation.num_beams, "Beams; 1: greedy")->capture_default_str();
-  app.add_option("--max-new-tokens", max_new_tokens, "Longest answer in tokens")->capture_default_str();
-  app.add_option("--min-length", arguments.generation.min_length, "Shortest sequence, prompt and picture included");
-  app.add_option("--length-penalty", arguments.generation.length_penalty)->capture_default_str();
-  app.add_option("--repetition-penalty", arguments.generation.repetition_penalty)->capture_default_str();
-  app.add_option("--captions", arguments.generation.num_return_sequences, "Captions per picture")
-      ->capture_default_str();
-  app.add_flag("--sample", arguments.generation.do_sample, "Draw instead of searching");
-  app.add_option("--top-p", arguments.generation.top_p, "With --sample")->capture_default_str();
-  app.add_option("--temperature", arguments.generation.temperature, "With --sample")->capture_default_str();
-  app.add_option("--seed", arguments.generation.seed, "With --sample")->capture_default_str();
-  app.add_option("--option", arguments.options, "Any other NAME=VALUE of search, such as no_repeat_ngram_size=3")
-      ->allow_extra_args(false);
-  app.add_option("--answers", arguments.answers, "Rank the lines of this file as answers instead of searching");
+  const std::vector<CLI::Option*> search = add_search_options(app, arguments);
+  auto* ranked =
+      app.add_option("--answers", arguments.answers, "Rank the lines of this file as answers instead of searching")
+          ->check(blip2::not_empty());
+  for (CLI::Option* option : search) ranked->excludes(option);
   app.add_flag("--mean", arguments.mean, "With --answers: rank by the mean over tokens, which favours no length")
       ->needs("--answers");
   app.add_flag("--json", arguments.json, "One JSON object a caption or answer");
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("caption", [&] {
-    arguments.generation.max_new_tokens = max_new_tokens;
     const blip2::GenerationOptions options = generation_options(arguments);
     const blip2::WeightFormat format = blip2::inference_format(arguments.quantize);
     const auto answers = arguments.answers.empty() ? std::vector<std::string>() : read_lines(arguments.answers);

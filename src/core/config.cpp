@@ -1,11 +1,11 @@
 #include "blip2/core/config.h"
 
 #include <algorithm>
-#include <fstream>
 #include <numeric>
 #include <string_view>
 
 #include "blip2/core/error.h"
+#include "blip2/core/read_file.h"
 #include "core/json_reading.h"
 
 namespace blip2 {
@@ -78,10 +78,7 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
 }
 
 nlohmann::json load_json(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) throw UserError("'" + path.string() + "' is a folder, not a file");
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) throw UserError("cannot open '" + path.string() + "': no such readable file");
+  std::ifstream stream = open_file(path);
   const auto bounded = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json&) {
     if (is_too_deep(depth, event)) throw UserError("'" + path.string() + "' is " + kTooDeep);
     return true;

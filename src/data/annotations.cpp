@@ -1,11 +1,11 @@
 #include "blip2/data/annotations.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <unordered_map>
 
 #include "blip2/core/error.h"
+#include "blip2/core/read_file.h"
 #include "core/json_reading.h"
 
 namespace blip2 {
@@ -60,8 +60,7 @@ class AnnotationReader {
       : file_(file), image_root_(std::move(image_root)) {}
 
   std::vector<Annotation> read() {
-    std::ifstream stream(file_, std::ios::binary);
-    if (!stream) throw UserError("cannot open '" + file_.string() + "': no such readable file");
+    std::ifstream stream = open_file(file_);
     stream >> std::ws;
     const int first = stream.peek();
     if (first == '[') {

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "blip2/core/error.h"
+#include "blip2/core/read_file.h"
 #include "eval/svg_chart.h"
 
 namespace blip2 {
@@ -130,8 +130,7 @@ std::string report_html(const Report& report) {
 }
 
 std::vector<Curve> loss_curves(const std::string& log_file, std::size_t window) {
-  std::ifstream stream(log_file);
-  if (!stream) throw UserError("cannot open the log '" + log_file + "': no such readable file");
+  std::ifstream stream = open_file(log_file);
   std::vector<Curve> curves;
   std::map<std::string, std::pair<std::size_t, std::size_t>> seen;  // name -> place among the curves, values so far
   auto add = [&](const std::string& name, double step, const nlohmann::json& value) {

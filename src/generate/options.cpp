@@ -12,6 +12,7 @@ namespace {
 
 // Tokens: more than any model writes, and what fits into memory for some beams.
 constexpr std::int64_t kLongest = std::int64_t{1} << 20;
+constexpr std::int64_t kMostBeams = 1024, kMostAnswers = 65536;
 
 /** "generation: `name` must be `rule`, found `value`". */
 template <typename Value>
@@ -43,8 +44,10 @@ void validate_lengths(const GenerationOptions& options) {
             *options.max_length);
   }
   if (options.min_new_tokens)
-    require(*options.min_new_tokens >= 0, "min_new_tokens", "0 or more", *options.min_new_tokens);
-  require(options.min_length >= 0, "min_length", "0 or more", options.min_length);
+    require(*options.min_new_tokens >= 0 && *options.min_new_tokens <= kLongest, "min_new_tokens", "from 0 to 1048576",
+            *options.min_new_tokens);
+  require(options.min_length >= 0 && options.min_length <= kLongest, "min_length", "from 0 to 1048576",
+          options.min_length);
   refuse(options.max_new_tokens && options.max_length,
          "max_new_tokens and max_length are both set, give one (max_length counts the prompt too)");
   refuse(options.min_new_tokens && options.min_length > 0,
@@ -55,8 +58,9 @@ void validate_lengths(const GenerationOptions& options) {
 }
 
 void validate_search(const GenerationOptions& options) {
-  require(options.num_beams >= 1, "num_beams", "1 or more", options.num_beams);
-  require(options.num_return_sequences >= 1, "num_return_sequences", "1 or more", options.num_return_sequences);
+  require(options.num_beams >= 1 && options.num_beams <= kMostBeams, "num_beams", "from 1 to 1024", options.num_beams);
+  require(options.num_return_sequences >= 1 && options.num_return_sequences <= kMostAnswers, "num_return_sequences",
+          "from 1 to 65536", options.num_return_sequences);
   refuse(options.num_beams > 1 && options.num_return_sequences > options.num_beams,
          "num_return_sequences (" + std::to_string(options.num_return_sequences) + ") is larger than num_beams (" +
              std::to_string(options.num_beams) + ")");
@@ -93,12 +97,14 @@ void validate_penalties(const GenerationOptions& options) {
   require(is_positive(options.repetition_penalty), "repetition_penalty", "above 0", options.repetition_penalty);
   require(is_positive(options.encoder_repetition_penalty), "encoder_repetition_penalty", "above 0",
           options.encoder_repetition_penalty);
-  require(options.no_repeat_ngram_size >= 0, "no_repeat_ngram_size", "0 (off) or more", options.no_repeat_ngram_size);
-  require(options.encoder_no_repeat_ngram_size >= 0, "encoder_no_repeat_ngram_size", "0 (off) or more",
+  const auto is_ngram = [](std::int64_t size) { return size >= 0 && size <= kLongest; };
+  require(is_ngram(options.no_repeat_ngram_size), "no_repeat_ngram_size", "from 0 (off) to 1048576",
+          options.no_repeat_ngram_size);
+  require(is_ngram(options.encoder_no_repeat_ngram_size), "encoder_no_repeat_ngram_size", "from 0 (off) to 1048576",
           options.encoder_no_repeat_ngram_size);
   if (options.exponential_decay_start) {
-    require(*options.exponential_decay_start >= 0, "exponential_decay_start", "0 or more",
-            *options.exponential_decay_start);
+    require(*options.exponential_decay_start >= 0 && *options.exponential_decay_start <= kLongest,
+            "exponential_decay_start", "from 0 to 1048576", *options.exponential_decay_start);
   }
   require(is_positive(options.exponential_decay_factor), "exponential_decay_factor", "above 0",
           options.exponential_decay_factor);

@@ -47,6 +47,7 @@ void visit_fields(FieldVisitor& visitor, OptOptions& options) {
 void validate(const OptOptions& options) {
   auto refuse = [](const std::string& what) { throw UserError("text_config: " + what); };
   check_size("text_config", "vocab_size", options.vocab_size);
+  check_not_negative("text_config", "init_std", options.init_std);
   check_size("text_config", "hidden_size", options.hidden_size);
   check_size("text_config", "num_hidden_layers", options.num_hidden_layers, kMostLayers);
   check_size("text_config", "ffn_dim", options.ffn_dim);

@@ -59,6 +59,8 @@ void visit_fields(FieldVisitor& visitor, T5Options& options) {
 void validate(const T5Options& options) {
   auto refuse = [](const std::string& what) { throw UserError("text_config: " + what); };
   check_size("text_config", "vocab_size", options.vocab_size);
+  check_not_negative("text_config", "initializer_factor", options.initializer_factor);
+  check_not_negative("text_config", "layer_norm_epsilon", options.layer_norm_epsilon);
   check_size("text_config", "d_model", options.d_model);
   check_size("text_config", "d_kv", options.d_kv);
   check_size("text_config", "d_ff", options.d_ff);

@@ -19,6 +19,7 @@
 #include "models/lavis_frozen.h"
 #include "models/published_names.h"
 #include "models/stage1_heads.h"
+#include "models/stored_sizes.h"
 
 namespace blip2 {
 namespace {
@@ -183,6 +184,15 @@ void adapt_to_own_tensors(LanguageModelOptions& options, const NamedTensors& ten
          torch::equal(head->second, words->second);
 }
 
+/** Of the tensor that the model will have under this name, if there is one. */
+std::optional<std::vector<std::int64_t>> shape_in(const NamedTensors& tensors, const FrozenParts& frozen,
+                                                  const std::string& name) {
+  if (const auto found = tensors.find(name); found != tensors.end()) return found->second.sizes().vec();
+  if (!is_frozen_part(name)) return std::nullopt;
+  const auto tensor = frozen.find(name);
+  return tensor ? std::optional(tensor->sizes().vec()) : std::nullopt;
+}
+
 AssembledModel assemble_encoder(AssembledModel model, const FrozenParts& none, const std::string& described,
                                 const std::string& file) {
   json vision = model.config.contains("vision_config") ? model.config["vision_config"] : model.config;
@@ -220,6 +230,10 @@ AssembledModel assemble(NamedTensors trained, LavisModel model, const LavisSourc
   if (!result.config.contains("vision_config")) result.config["vision_config"] = json::object();
   follow_image_size(result.config["vision_config"], options.vision_config, result.tensors);
   result.image_size = options.vision_config.image_size;
+  if (!sources.config.empty() || !sources.like.empty()) {  // the published sizes fit into memory, right or wrong
+    const auto shape_of = [&](const std::string& name) { return shape_in(result.tensors, frozen, name); };
+    check_stored_sizes(options, {file, in_quotes(described), shape_of});
+  }
   NamedTensors parameters;
   if (model == LavisModel::kQFormer) {
     parameters = named_parameters(*Blip2QFormer(options));

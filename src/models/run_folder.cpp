@@ -12,6 +12,7 @@
 #include "blip2/core/error.h"
 #include "blip2/models/published_folder.h"
 #include "blip2/text/load_tokenizer.h"
+#include "core/in_quotes.h"
 #include "models/blip2_language.h"
 #include "models/language_tensors.h"
 #include "models/lora_merging.h"
@@ -38,12 +39,30 @@ class Fingerprint {
   std::uint64_t hash_ = 0xcbf29ce484222325ULL;
 };
 
+/** What a config.json seems to belong to. */
+std::string kind_of(const nlohmann::json& config) {
+  if (const auto type = config.find("model_type"); type != config.end() && type->is_string()) {
+    return "a model of type " + in_quotes(type->get<std::string>());
+  }
+  if (config.contains("model")) return "a run of train_stage1";
+  if (config.contains("origins")) return "a run of train_stage2";
+  if (config.contains("text_config")) return "a run of train_language_model";
+  return "no model that is known here";
+}
+
+/** What one would have expected who looks for this section. */
+std::string owner_of(const std::string& section) {
+  if (section == "model") return "a run of train_stage1 or a published BLIP-2 folder";
+  if (section == "text_config") return "an OPT or FlanT5 folder or a run of train_language_model";
+  return "a run of train_stage2 or a published BLIP-2 folder";
+}
+
 const nlohmann::json& section(const nlohmann::json& config, const std::string& name,
                               const std::filesystem::path& folder) {
   const auto found = config.find(name);
   if (found == config.end()) {
-    throw UserError("'" + folder.string() + "' is no folder of this kind of model: its config.json has no section '" +
-                    name + "'");
+    throw UserError("'" + folder.string() + "' holds " + kind_of(config) + ", expected " + owner_of(name) +
+                    ": its config.json has no section '" + name + "'");
   }
   return *found;
 }

@@ -1,9 +1,8 @@
 #include "models/stored_sizes.h"
 
-#include <sstream>
-
 #include "blip2/core/error.h"
 #include "core/in_quotes.h"
+#include "core/shape_text.h"
 
 namespace blip2 {
 namespace {
@@ -16,16 +15,20 @@ struct Witness {
   std::size_t dimension;
 };
 
-void check(const std::vector<Witness>& witnesses, const ModelTensors& tensors, const std::string& prefix) {
+StoredSizes stored_in(const ModelTensors& tensors) {
+  return {tensors.folder().string(), "config.json", [&tensors](const std::string& name) {
+            return tensors.contains(name) ? std::optional(tensors.info(name).shape) : std::nullopt;
+          }};
+}
+
+void check(const std::vector<Witness>& witnesses, const StoredSizes& stored, const std::string& prefix) {
   for (const Witness& witness : witnesses) {
     const std::string name = prefix + witness.tensor;
-    if (!tensors.contains(name)) continue;
-    const std::vector<std::int64_t>& shape = tensors.info(name).shape;
-    if (witness.dimension < shape.size() && witness.size <= shape[witness.dimension]) continue;
-    std::ostringstream text;
-    text << "'" << tensors.folder().string() << "': config.json says " << witness.size_name << " " << witness.size
-         << ", but the weights do not hold as much: " << in_quotes(name) << " has shape " << at::IntArrayRef(shape);
-    throw UserError(text.str());
+    const auto shape = stored.shape_of(name);
+    if (!shape || (witness.dimension < shape->size() && witness.size <= (*shape)[witness.dimension])) continue;
+    throw UserError("'" + stored.source + "': " + stored.described + " says " + witness.size_name + " " +
+                    std::to_string(witness.size) + ", but the weights do not hold as much: " + in_quotes(name) +
+                    " has shape " + shape_text(*shape));
   }
 }
 
@@ -48,7 +51,7 @@ void check_stored_sizes(const LanguageModelOptions& options, const ModelTensors&
            {"text_config.relative_attention_num_buckets", t5.relative_attention_num_buckets,
             layer + "0.SelfAttention.relative_attention_bias.weight", 0},
            {"text_config.d_ff", t5.d_ff, layer + "1.DenseReluDense." + expand + ".weight", 0}},
-          tensors, prefix);
+          stored_in(tensors), prefix);
     return;
   }
   const OptOptions& opt = options.opt;
@@ -58,10 +61,10 @@ void check_stored_sizes(const LanguageModelOptions& options, const ModelTensors&
          {"text_config.max_position_embeddings", opt.max_position_embeddings, decoder + "embed_positions.weight", 0},
          {"text_config.hidden_size", opt.hidden_size, decoder + "layers.0.fc1.weight", 1},
          {"text_config.ffn_dim", opt.ffn_dim, decoder + "layers.0.fc1.weight", 0}},
-        tensors, prefix);
+        stored_in(tensors), prefix);
 }
 
-void check_stored_sizes(const Blip2Options& options, const ModelTensors& tensors) {
+void check_stored_sizes(const Blip2Options& options, const StoredSizes& stored) {
   Blip2Options checked = options;
   resolve(checked);
   const VisionOptions& vision = options.vision_config;
@@ -81,7 +84,11 @@ void check_stored_sizes(const Blip2Options& options, const ModelTensors& tensors
          {"qformer_config.max_position_embeddings", qformer.max_position_embeddings,
           "embeddings.position_embeddings.weight", 0},
          {"image_text_hidden_size", options.image_text_hidden_size, "vision_projection.weight", 0}},
-        tensors, "");
+        stored, "");
+}
+
+void check_stored_sizes(const Blip2Options& options, const ModelTensors& tensors) {
+  check_stored_sizes(options, stored_in(tensors));
 }
 
 }  // namespace blip2

@@ -2,7 +2,10 @@
 // config names is compared with a tensor that has it.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "blip2/checkpoint/hugging_face.h"
 #include "blip2/models/blip2_options.h"
@@ -18,5 +21,13 @@ void check_stored_sizes(const LanguageModelOptions& options, const ModelTensors&
 
 /** The same for the image encoder, the Q-Former and what both stages have besides. */
 void check_stored_sizes(const Blip2Options& options, const ModelTensors& tensors);
+
+/** What sizes are compared with: the tensors of `source`, wherever they lie, and the file that describes them. */
+struct StoredSizes {
+  std::string source, described;
+  std::function<std::optional<std::vector<std::int64_t>>(const std::string&)> shape_of;
+};
+
+void check_stored_sizes(const Blip2Options& options, const StoredSizes& stored);
 
 }  // namespace blip2

@@ -38,6 +38,8 @@ void validate(const QFormerOptions& options) {
   for (const double probability : {options.hidden_dropout_prob, options.attention_probs_dropout_prob}) {
     if (!(probability >= 0 && probability < 1)) refuse("dropout probabilities must lie in [0, 1)");
   }
+  check_not_negative("qformer_config", "initializer_range", options.initializer_range);
+  check_not_negative("qformer_config", "layer_norm_eps", options.layer_norm_eps);
 }
 
 }  // namespace blip2

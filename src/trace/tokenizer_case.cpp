@@ -1,11 +1,11 @@
 #include "trace/tokenizer_case.h"
 
-#include <fstream>
 #include <map>
 
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
+#include "blip2/core/read_file.h"
 #include "blip2/text/load_tokenizer.h"
 
 namespace blip2 {
@@ -32,7 +32,7 @@ std::string text_of(const std::string& line, const fs::path& file, std::int64_t 
 }
 
 json run_file(const fs::path& file, const Tokenizer& tokenizer, const fs::path& output) {
-  std::ifstream stream(file);
+  std::ifstream stream = open_file(file);
   std::string lines;
   std::int64_t count = 0;
   for (std::string line; std::getline(stream, line);) lines += line_of(tokenizer, text_of(line, file, ++count));

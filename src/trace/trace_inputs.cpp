@@ -7,6 +7,7 @@
 #include "blip2/models/published_folder.h"
 #include "blip2/trace/model_trace.h"
 #include "core/in_quotes.h"
+#include "lm/prompt.h"
 
 namespace blip2 {
 namespace {
@@ -70,21 +71,60 @@ void check_ids(const at::Tensor& ids, std::int64_t vocabulary) {
   throw UserError("inputs: 'input_ids' holds an id outside 0.." + std::to_string(vocabulary - 1));
 }
 
+void check_pixels(const at::Tensor& pixels, const VisionOptions& vision, bool interpolate) {
+  const std::int64_t height = pixels.size(2), width = pixels.size(3), size = vision.image_size;
+  if (interpolate) {
+    const std::string least = std::to_string(vision.patch_size);
+    require(height >= vision.patch_size && width >= vision.patch_size, "pixel_values", pixels,
+            "float [B, 3, H, W] with sides of at least " + least + ", one patch");
+    return;
+  }
+  require(height == size && width == size, "pixel_values", pixels,
+          "float [B, 3, " + std::to_string(size) + ", " + std::to_string(size) +
+              "], the model's image_size (--interpolate: any size)");
+}
+
+/** `length`: positions that the texts take with what is set before them. */
+void check_length(const at::Tensor& ids, std::int64_t length, std::int64_t positions) {
+  require(positions < 0 || length <= positions, "input_ids", ids,
+          "texts that with their picture fit into the model's " + std::to_string(positions) + " positions");
+}
+
+/** `longest`: rows that labels can be for, counted from the last; -1: any number. */
+void check_token_labels(const at::Tensor& labels, std::int64_t rows, std::int64_t longest, std::int64_t vocabulary) {
+  const bool is_rows = labels.scalar_type() == at::kLong && labels.dim() == 2 && labels.size(0) == rows;
+  const std::string most = longest < 0 ? "" : " with at most " + std::to_string(longest) + " labels for the last rows";
+  require(is_rows && labels.size(1) > 0 && (longest < 0 || labels.size(1) <= longest), "labels", labels,
+          "Long [" + std::to_string(rows) + ", L]" + most);
+  const at::Tensor wrong = labels.ne(kIgnoredLabel).logical_and(labels.lt(0).logical_or(labels.ge(vocabulary)));
+  if (!wrong.any().item<bool>()) return;
+  throw UserError("inputs: 'labels' holds " + std::to_string(labels.masked_select(wrong)[0].item<std::int64_t>()) +
+                  ", expected -100 (not counted) or an id of 0.." + std::to_string(vocabulary - 1));
+}
+
+void check_generative(const ModelInputs& inputs, const Blip2GeneratorImpl& model) {
+  const at::Tensor& ids = inputs.text.ids;
+  if (!ids.defined()) return;
+  const auto& language = model.options().text_config;
+  const std::int64_t vocabulary = language.model_type == "t5" ? language.t5.vocab_size : language.opt.vocab_size;
+  const std::int64_t queries = model.options().image_token_index ? 0 : model.options().num_query_tokens;
+  check_ids(ids, vocabulary);
+  check_length(ids, ids.size(1) + queries, model.language_model->max_positions());
+  if (!inputs.labels.defined()) return;
+  const bool reads_labels = model.language_model->is_encoder_decoder();
+  check_token_labels(inputs.labels, ids.size(0), reads_labels ? -1 : ids.size(1) + queries, vocabulary);
+}
+
 NamedTensors trace_generative(const fs::path& folder, const ModelInputs& inputs, const TraceOptions& options) {
   const GeneratorModel generator = load_generator_model(folder, WeightFormat::kFloat32, options.lora);
   auto& model = *generator.model.ptr();
   for (auto& parameter : model.parameters()) parameter.requires_grad_(options.gradients);
   if (options.double_precision) model.to(at::kDouble);
+  check_generative(inputs, model);
+  check_pixels(inputs.pixels, model.options().vision_config, options.interpolate);
   NamedTensors trace;
-  const at::Tensor projected = trace_image(model, inputs.pixels, /*interpolate=*/false, trace);
+  const at::Tensor projected = trace_image(model, inputs.pixels, options.interpolate, trace);
   if (!inputs.text.ids.defined()) return trace;
-  const auto& language = model.options().text_config;
-  check_ids(inputs.text.ids, language.model_type == "t5" ? language.t5.vocab_size : language.opt.vocab_size);
-  if (inputs.labels.defined()) {
-    require(inputs.labels.scalar_type() == at::kLong && inputs.labels.dim() == 2 &&
-                inputs.labels.size(0) == inputs.pixels.size(0) && inputs.labels.size(1) > 0,
-            "labels", inputs.labels, "Long [B, L]");
-  }
   const at::Tensor loss = trace_language(model, projected, {inputs.text, inputs.labels, true}, "", trace);
   if (options.gradients) trace_gradients(model, loss, trace);
   return trace;
@@ -96,11 +136,18 @@ NamedTensors trace_pairs(const fs::path& folder, const ModelInputs& inputs, cons
   auto& model = *loaded.model.ptr();
   for (auto& parameter : model.parameters()) parameter.requires_grad_(options.gradients);
   if (options.double_precision) model.to(at::kDouble);
-  check_ids(inputs.text.ids, model.options().qformer_config.vocab_size);
+  if (options.interpolate)
+    throw UserError("inputs: a retrieval model reads pictures of its own size: no --interpolate");
+  const QFormerOptions& qformer = model.options().qformer_config;
+  check_pixels(inputs.pixels, model.options().vision_config, /*interpolate=*/false);
+  check_ids(inputs.text.ids, qformer.vocab_size);
+  check_length(inputs.text.ids, inputs.text.ids.size(1), qformer.max_position_embeddings);
   if (inputs.labels.defined()) {
     require(inputs.labels.scalar_type() == at::kLong && inputs.labels.dim() == 1 &&
                 inputs.labels.size(0) == inputs.pixels.size(0),
             "labels", inputs.labels, "Long [B], 1 where text and picture match");
+    const bool is_binary = inputs.labels.ge(0).logical_and(inputs.labels.le(1)).all().item<bool>();
+    require(is_binary, "labels", inputs.labels, "1 where text and picture match and 0 elsewhere");
   }
   NamedTensors trace;
   RetrievalInput input;

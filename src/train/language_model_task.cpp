@@ -2,10 +2,9 @@
 
 #include <torch/torch.h>
 
-#include <fstream>
-
 #include "blip2/core/error.h"
 #include "blip2/core/random.h"
+#include "blip2/core/read_file.h"
 #include "blip2/text/bpe_training.h"
 #include "blip2/text/load_tokenizer.h"
 
@@ -13,8 +12,8 @@ namespace blip2 {
 namespace {
 
 std::vector<std::string> read_lines(const std::string& file) {
-  std::ifstream stream(file);
-  if (!stream) throw UserError("text.file '" + file + "': no such readable file");
+  if (file.empty()) throw UserError("text.file names no file");
+  std::ifstream stream = open_file(file);
   std::vector<std::string> lines;
   for (std::string line; std::getline(stream, line);) {
     if (!line.empty()) lines.push_back(line);

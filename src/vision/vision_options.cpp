@@ -42,6 +42,8 @@ void validate(const VisionOptions& options) {
     refuse("image_size " + number(options.image_size) + " must hold at least one patch of " +
            number(options.patch_size));
   }
+  check_not_negative("vision_config", "initializer_range", options.initializer_range);
+  check_not_negative("vision_config", "layer_norm_eps", options.layer_norm_eps);
 }
 
 VisionOptions eva_vit_g_options() {

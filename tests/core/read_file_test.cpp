@@ -21,10 +21,11 @@ TEST(ReadFile, GivesEveryByte) {
 
 TEST(ReadFile, ErrorsNameTheFile) {
   const TemporaryFolder folder;
-  EXPECT_USER_ERROR(read_file(folder.path() / "missing", 10), "missing': no such readable file");
-  EXPECT_USER_ERROR(read_file(folder.path(), 10), "no such readable file");
+  EXPECT_USER_ERROR(read_file(folder.path() / "missing", 10), "missing': no such file");
+  EXPECT_USER_ERROR(read_file(folder.path(), 10), "it is a folder, not a file");
   ASSERT_EQ(mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
-  EXPECT_USER_ERROR(read_file(folder.path() / "pipe", 10), "pipe': no such readable file");  // and nobody waits
+  EXPECT_USER_ERROR(read_file(folder.path() / "pipe", 10),
+                    "pipe': it is a pipe or device, not a regular file");  // and nobody waits
   write_file_atomically(folder.path() / "long", "0123456789");
   EXPECT_USER_ERROR(read_file(folder.path() / "long", 9), "has 10 bytes, more than the 9 that are read");
 }

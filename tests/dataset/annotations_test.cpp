@@ -96,7 +96,7 @@ TEST_F(Annotations, NameTheRecordThatIsWrong) {
   refuse(good + "\n" + large, "line 2: not JSON: number overflow parsing '1e999'");
   refuse("[]", "list.json' holds no record");
   refuse("image,caption\n", "list.json' must begin with [ (a JSON list) or { (JSON lines)");
-  EXPECT_USER_ERROR(load_annotations(folder_.path() / "absent.json"), "absent.json': no such readable file");
+  EXPECT_USER_ERROR(load_annotations(folder_.path() / "absent.json"), "absent.json': no such file");
 }
 
 }  // namespace

@@ -225,7 +225,7 @@ TEST(WriteDemoSet, MistakesAreOneSentence) {
   std::ofstream(out.path() / "file") << "x";
   EXPECT_WORLD_ERROR(write(stamps, small_options(), out.path() / "file"), "cannot create the folder '");
   fs::remove(stamps[2].file);
-  EXPECT_USER_ERROR(write(stamps, small_options(), out.path() / "b"), "stamp2.png': no such readable file");
+  EXPECT_USER_ERROR(write(stamps, small_options(), out.path() / "b"), "stamp2.png': no such file");
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ TEST(LossCurves, AveragesOverAWindowAndSkipsOtherLines) {
   EXPECT_EQ(curves[0].steps, (std::vector<double>{1, 3}));
   EXPECT_EQ(curves[0].values, (std::vector<double>{3, 1}));
   EXPECT_EQ(curves[1].values, (std::vector<double>{1.5}));
-  EXPECT_USER_ERROR(loss_curves((folder.path() / "none").string(), 2), "no such readable file");
+  EXPECT_USER_ERROR(loss_curves((folder.path() / "none").string(), 2), "no such file");
 }
 
 }  // namespace

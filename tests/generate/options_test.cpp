@@ -26,8 +26,8 @@ TEST(GenerationOptions, RefuseLengthsThatMakeNoSense) {
   EXPECT_REFUSED(o.max_new_tokens = 0, "generation: max_new_tokens must be from 1 to 1048576, found 0");
   EXPECT_REFUSED(o.max_new_tokens = 1 << 30, "max_new_tokens must be from 1 to 1048576, found 1073741824");
   EXPECT_REFUSED(o.max_length = -3, "max_length must be from 1 to 1048576, found -3");
-  EXPECT_REFUSED(o.min_new_tokens = -1, "min_new_tokens must be 0 or more, found -1");
-  EXPECT_REFUSED(o.min_length = -1, "min_length must be 0 or more, found -1");
+  EXPECT_REFUSED(o.min_new_tokens = -1, "min_new_tokens must be from 0 to 1048576, found -1");
+  EXPECT_REFUSED(o.min_length = -1, "min_length must be from 0 to 1048576, found -1");
   EXPECT_REFUSED(o.max_length = 9; o.max_new_tokens = 9, "max_new_tokens and max_length are both set, give one");
   EXPECT_REFUSED(o.min_length = 9; o.min_new_tokens = 9, "min_new_tokens and min_length are both set, give one");
   EXPECT_REFUSED(o.min_new_tokens = 5; o.max_new_tokens = 4, "min_new_tokens is larger than max_new_tokens");
@@ -35,8 +35,9 @@ TEST(GenerationOptions, RefuseLengthsThatMakeNoSense) {
 }
 
 TEST(GenerationOptions, RefuseSearchesThatMakeNoSense) {
-  EXPECT_REFUSED(o.num_beams = 0, "num_beams must be 1 or more, found 0");
-  EXPECT_REFUSED(o.num_return_sequences = 0, "num_return_sequences must be 1 or more, found 0");
+  EXPECT_REFUSED(o.num_beams = 0, "num_beams must be from 1 to 1024, found 0");
+  EXPECT_REFUSED(o.num_beams = std::numeric_limits<std::int64_t>::max(), "num_beams must be from 1 to 1024, found 9");
+  EXPECT_REFUSED(o.num_return_sequences = 0, "num_return_sequences must be from 1 to 65536, found 0");
   EXPECT_REFUSED(o.num_beams = 2; o.num_return_sequences = 3, "num_return_sequences (3) is larger than num_beams (2)");
   EXPECT_REFUSED(o.num_return_sequences = 2, "greedy search has one answer, set num_beams or do_sample");
   EXPECT_REFUSED(o.length_penalty = std::numeric_limits<double>::infinity(), "length_penalty must be a finite number");
@@ -70,9 +71,10 @@ TEST(GenerationOptions, RefuseSamplingOptionsWithoutSampling) {
 TEST(GenerationOptions, RefusePenaltiesThatMakeNoSense) {
   EXPECT_REFUSED(o.repetition_penalty = 0.0, "repetition_penalty must be above 0, found 0");
   EXPECT_REFUSED(o.encoder_repetition_penalty = -1.0, "encoder_repetition_penalty must be above 0, found -1");
-  EXPECT_REFUSED(o.no_repeat_ngram_size = -1, "no_repeat_ngram_size must be 0 (off) or more, found -1");
-  EXPECT_REFUSED(o.encoder_no_repeat_ngram_size = -1, "encoder_no_repeat_ngram_size must be 0 (off) or more, found -1");
-  EXPECT_REFUSED(o.exponential_decay_start = -1, "exponential_decay_start must be 0 or more, found -1");
+  EXPECT_REFUSED(o.no_repeat_ngram_size = -1, "no_repeat_ngram_size must be from 0 (off) to 1048576, found -1");
+  EXPECT_REFUSED(o.encoder_no_repeat_ngram_size = -1,
+                 "encoder_no_repeat_ngram_size must be from 0 (off) to 1048576, found -1");
+  EXPECT_REFUSED(o.exponential_decay_start = -1, "exponential_decay_start must be from 0 to 1048576, found -1");
   EXPECT_REFUSED(o.exponential_decay_start = 1;
                  o.exponential_decay_factor = 0.0, "exponential_decay_factor must be above 0, found 0");
   EXPECT_REFUSED(o.exponential_decay_factor = 1.1,

@@ -81,7 +81,7 @@ TEST(DecodeImage, PicturesWithoutAlphaAreOpaque) {
 }
 
 TEST(DecodeImage, MissingFileIsOneSentence) {
-  EXPECT_USER_ERROR(load_image("/nowhere/cat.jpg"), "cannot open '/nowhere/cat.jpg': no such readable file");
+  EXPECT_USER_ERROR(load_image("/nowhere/cat.jpg"), "cannot open '/nowhere/cat.jpg': no such file");
 }
 
 TEST(DecodeImage, OtherBytesAreNoPicture) {

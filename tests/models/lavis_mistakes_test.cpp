@@ -1,4 +1,5 @@
 // What a conversion between folders and LAVIS checkpoints refuses, before anything is written.
+#include "blip2/core/config.h"
 #include "blip2/models/lavis_checkpoint.h"
 #include "blip2/models/published_folder.h"
 #include "models/lavis_folders.h"
@@ -19,6 +20,22 @@ TEST_F(LavisMistakes, RefusesFoldersThatAreNoPublishedModels) {
   fs::copy(kRetrieval, at("adapted"));
   std::ofstream(at("adapted") / "adapter_config.json") << "{}";
   EXPECT_USER_ERROR(folder_to_lavis(at("adapted"), at("model.pth")), "holds an adapter, which LAVIS does not know");
+}
+
+TEST_F(LavisMistakes, SizesThatNoWeightsBearOutAreRefusedBeforeTheyTakeMemory) {
+  folder_to_lavis(kRetrieval, at("model.pth"));
+  json config = load_json(kRetrieval / "config.json");
+  for (const char* section : {"vision_config", "qformer_config"}) {
+    json huge = config;
+    huge[section]["intermediate_size"] = 1 << 24;
+    std::ofstream(at("huge.json")) << huge;
+    LavisSources sources;
+    sources.config = at("huge.json");
+    sources.tokenizer = kRetrieval;
+    EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources),
+                      "huge.json' says " + std::string(section) +
+                          ".intermediate_size 16777216, but the weights do not hold as much");
+  }
 }
 
 TEST_F(LavisMistakes, NothingThatIsReadIsReplaced) {
@@ -54,7 +71,9 @@ TEST_F(LavisMistakes, AnExistingFileIsNotReplaced) {
   EXPECT_EQ(bytes_of(at("mine.pth")), "mine");
   EXPECT_USER_ERROR(folder_to_lavis(kRetrieval, place_.path()), "is a folder: expected the name of a new .pth file");
   EXPECT_USER_ERROR(folder_to_lavis(kRetrieval, at("x.safetensors")), "expected a name that ends in .pth");
-  EXPECT_WORLD_ERROR(folder_to_lavis(kRetrieval, at("none") / "x.pth"), "none' does not exist");
+  EXPECT_USER_ERROR(folder_to_lavis(kRetrieval, at("mine.pth") / "x.pth"), "mine.pth' is a file, expected a folder");
+  folder_to_lavis(kRetrieval, at("new") / "folder" / "x.pth");
+  EXPECT_TRUE(fs::exists(at("new") / "folder" / "x.pth"));
 }
 
 TEST_F(LavisMistakes, AdaptersBesideFrozenPartsAreRefused) {

@@ -68,7 +68,7 @@ TEST(ProgramMistakes, AConfigThatCannotBeReadIsNamed) {
   const auto with = [](const std::string& config) {
     return run("train_stage1", {"--config", config, "--output", world().file("refused")});
   };
-  EXPECT_TRUE(failed(with(world().file("none.json")), 2, "train_stage1", "none.json': no such readable file"));
+  EXPECT_TRUE(failed(with(world().file("none.json")), 2, "train_stage1", "none.json': no such file"));
   EXPECT_TRUE(failed(with(world().path().string()), 2, "train_stage1", "is a folder, not a file"));
   write_bytes(world().file("broken.json"), "{\"train\": {\"steps\": 3,}\n");
   EXPECT_TRUE(failed(with(world().file("broken.json")), 2, "train_stage1", "broken.json' is not JSON"));
@@ -140,12 +140,13 @@ TEST(ProgramMistakes, AnEncoderDecoderTakesNoPrompt) {
 
 TEST(ProgramMistakes, TextFilesWithoutTextAreRefused) {
   write_bytes(world().file("empty.txt"), "");
-  for (const auto& text : {world().file("empty.txt"), world().path().string()}) {
+  const std::string file = world().file("empty.txt"), folder = world().path().string();
+  for (const auto& [text, reason] : {std::pair(file, "holds no text"), std::pair(folder, "it is a folder, not a file")}) {
     EXPECT_TRUE(failed(run("build_vocabulary", {"--text", text, "--output", world().file("refused")}), 2,
-                       "build_vocabulary", "holds no text"));
+                       "build_vocabulary", reason));
     EXPECT_TRUE(failed(run("train_language_model", world().arguments(world().language_model_config(),
                                                                      world().file("refused"), {"text.file=" + text})),
-                       2, "train_language_model", "holds no text"));
+                       2, "train_language_model", reason));
   }
   EXPECT_FALSE(std::filesystem::exists(world().file("refused")));
 }

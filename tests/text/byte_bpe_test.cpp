@@ -184,9 +184,9 @@ TEST_F(DamagedByteBpe, MergesAreRefusedInOneSentence) {
 }
 
 TEST_F(DamagedByteBpe, MissingFilesAreNamed) {
-  EXPECT_USER_ERROR(read_byte_bpe(folder_.path()), "vocab.json': no such readable file");
+  EXPECT_USER_ERROR(read_byte_bpe(folder_.path()), "vocab.json': no such file");
   write_text(folder_.path() / "vocab.json", good_);
-  EXPECT_USER_ERROR(read_byte_bpe(folder_.path()), "merges.txt': no such readable file");
+  EXPECT_USER_ERROR(read_byte_bpe(folder_.path()), "merges.txt': no such file");
 }
 
 TEST_F(DamagedByteBpe, VocabularyWithoutItsPartsIsRefused) {

@@ -37,7 +37,7 @@ TEST(DamagedTokenizerJson, WhatIsNoJsonIsRefused) {
   EXPECT_USER_ERROR(parse(std::string(200, '[')), "'f.json' is nested more than 100 levels deep");
   EXPECT_USER_ERROR(parse("[]"), "'f.json': the file must be an object, found a list");
   EXPECT_USER_ERROR(parse("{}"), "'f.json': 'model' is missing, expected the model that finds tokens in words");
-  EXPECT_USER_ERROR(load_tokenizer_json("none.json"), "none.json': no such readable file");
+  EXPECT_USER_ERROR(load_tokenizer_json("none.json"), "none.json': no such file");
 }
 
 TEST(DamagedTokenizerJson, UnknownTypesAreNamedWithTheirPlace) {

@@ -128,7 +128,7 @@ TEST(T5Tokenizer, WhatIsNoModelIsRefusedInOneSentence) {
   EXPECT_USER_ERROR(load("not a model at all"), "is no SentencePiece model");
   const std::string good = read_text(text_data("t5/spiece.model"));
   EXPECT_USER_ERROR(load(good.substr(0, good.size() / 2)), "is no SentencePiece model");
-  EXPECT_USER_ERROR(T5Tokenizer(folder.path() / "none.model"), "none.model': no such readable file");
+  EXPECT_USER_ERROR(T5Tokenizer(folder.path() / "none.model"), "none.model': no such file");
 }
 
 }  // namespace

@@ -199,8 +199,8 @@ TEST(WordPiece, MissingAndHugeFilesAreRefused) {
   const TemporaryVocabulary file("");
   fs::resize_file(file.path(), 100'000'001);
   EXPECT_USER_ERROR(WordPieceTokenizer(file.path()), "more than the 100000000 that are read");
-  EXPECT_USER_ERROR(WordPieceTokenizer(file.path().parent_path() / "none.txt"), "no such readable file");
-  EXPECT_USER_ERROR(WordPieceTokenizer(file.path().parent_path()), "no such readable file");
+  EXPECT_USER_ERROR(WordPieceTokenizer(file.path().parent_path() / "none.txt"), "no such file");
+  EXPECT_USER_ERROR(WordPieceTokenizer(file.path().parent_path()), "it is a folder, not a file");
 }
 
 }  // namespace

@@ -137,6 +137,39 @@ TEST(TraceInputs, InDoubleEveryDigitIsHuggingFaces) {
   }
 }
 
+TEST(TraceInputs, WhatDoesNotFitTheModelIsNamed) {
+  const fs::path folder = test_data("cases/opt_sharded_bf16");
+  const NamedTensors stored = load_safetensors(folder / "inputs.safetensors");
+  NamedTensors inputs{{"pixel_values", stored.at("pixel_values")}};
+  for (const std::string name : {"input_ids", "attention_mask", "labels"}) {
+    inputs.emplace(name, stored.at("forward.left." + name));
+  }
+  const auto with = [&](const std::string& name, const at::Tensor& tensor, bool interpolate = false) {
+    NamedTensors changed = inputs;
+    changed[name] = tensor;
+    return trace_inputs(folder / "model", changed, {.interpolate = interpolate});
+  };
+  at::Tensor labels = inputs.at("labels").clone();
+  labels[0][-1] = 1 << 20;
+  EXPECT_USER_ERROR(with("labels", labels), "'labels' holds 1048576, expected -100 (not counted) or an id of 0..");
+  EXPECT_USER_ERROR(with("labels", torch::cat({labels, labels}, 1)),
+                    "expected Long [3, L] with at most 25 labels for the last rows");
+  const at::Tensor& pixels = inputs.at("pixel_values");
+  EXPECT_USER_ERROR(with("pixel_values", torch::cat({pixels, pixels}, 2)), "the model's image_size (--interpolate");
+  EXPECT_GT(with("pixel_values", torch::cat({pixels, pixels}, 2), /*interpolate=*/true).size(), 20U);
+  EXPECT_USER_ERROR(with("pixel_values", pixels.slice(2, 0, 2), true), "with sides of at least");
+  const at::Tensor& ids = inputs.at("input_ids");
+  inputs.erase("labels");
+  inputs.erase("attention_mask");
+  EXPECT_USER_ERROR(with("input_ids", ids.repeat({1, 100})), "fit into the model's ");
+
+  const fs::path pairs = test_data("cases/itm_tiny");
+  const NamedTensors own = load_safetensors(pairs / "inputs.safetensors");
+  NamedTensors pair{{"pixel_values", own.at("pixel_values")}, {"input_ids", own.at("text.input_ids")}};
+  pair["labels"] = torch::full({pair["input_ids"].size(0)}, 2, torch::kLong);
+  EXPECT_USER_ERROR(trace_inputs(pairs / "model", pair, {}), "1 where text and picture match and 0 elsewhere");
+}
+
 TEST(ReferenceCase, WholeSetComputesWhatIsExpectedWhereItIsAtHand) {
   const fs::path set = fs::path(BLIP2_SHARED_DATA) / "fixtures/huggingface";
   if (!fs::exists(set)) return;

@@ -14,6 +14,10 @@ inline constexpr std::int64_t kMostLayers = 1024;
 void check_size(const std::string& section, const std::string& name, std::int64_t size,
                 std::int64_t largest = kLargestSize);
 
+/** Throws UserError "SECTION: NAME must be a finite number of at least 0, found VALUE" unless it is: an eps, a
+ * deviation. */
+void check_not_negative(const std::string& section, const std::string& name, double value);
+
 /**
  * Throws UserError "SECTION: NAME ID must lie in the vocabulary of VOCABULARY" unless it does; -1, which says that
  * there is no such token, passes too.

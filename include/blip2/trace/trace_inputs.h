@@ -12,6 +12,7 @@ namespace blip2 {
 struct TraceOptions {
   bool gradients = false;         // `grad.NAME` of every parameter; needs labels
   bool double_precision = false;  // compute in float64
+  bool interpolate = false;       // pictures of another size than the model's; generative models
   LoraFolders lora{};             // adapters to merge into the model first
 };
 
