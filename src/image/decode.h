@@ -16,7 +16,4 @@ namespace blip2 {
  */
 Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name);
 
-/** Throws UserError when a picture of this size is too large or empty. */
-void check_image_size(std::int64_t height, std::int64_t width, const std::string& name);
-
 }  // namespace blip2

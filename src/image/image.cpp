@@ -1,9 +1,6 @@
 #include "blip2/image/image.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <string_view>
 
 #include <c10/util/Exception.h>
 #include <opencv2/core.hpp>
@@ -13,6 +10,7 @@
 #include "blip2/core/atomic_file.h"
 #include "blip2/core/error.h"
 #include "blip2/core/read_file.h"
+#include "image/containers.h"
 #include "image/decode.h"
 
 namespace blip2 {
@@ -22,95 +20,8 @@ constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;
 
 using Bytes = std::span<const std::uint8_t>;
 
-bool has(Bytes bytes, std::size_t offset, std::string_view text) {
-  return bytes.size() >= offset + text.size() && std::memcmp(bytes.data() + offset, text.data(), text.size()) == 0;
-}
 bool is_jpeg(Bytes bytes) {
-  return has(bytes, 0, "\xff\xd8\xff");
-}
-bool is_png(Bytes bytes) {
-  return has(bytes, 0, "\x89PNG\r\n\x1a\n");
-}
-bool is_webp(Bytes bytes) {
-  return has(bytes, 0, "RIFF") && has(bytes, 8, "WEBP");
-}
-bool is_bmp(Bytes bytes) {
-  return has(bytes, 0, "BM");
-}
-bool is_tiff(Bytes bytes) {
-  return has(bytes, 0, {"II*\0", 4}) || has(bytes, 0, {"MM\0*", 4});
-}
-
-std::int64_t big_endian(Bytes bytes, std::size_t offset, std::size_t count = 4) {
-  std::int64_t value = 0;
-  for (std::size_t i = 0; i < count; ++i) value = value << 8 | bytes[offset + i];
-  return value;
-}
-std::int64_t little_endian(Bytes bytes, std::size_t offset, std::size_t count) {
-  std::int64_t value = 0;
-  for (std::size_t i = count; i-- > 0;) value = value << 8 | bytes[offset + i];
-  return value;
-}
-
-// OpenCV would decode first and libpng would print its complaint, so size and completeness are looked at beforehand.
-void check_png(Bytes bytes, const std::string& name) {
-  const UserError cut_short("'" + name + "' is a PNG that was cut short or is damaged: its chunks do not reach IEND");
-  if (!has(bytes, 12, "IHDR") || bytes.size() < 24) throw cut_short;
-  check_image_size(big_endian(bytes, 20), big_endian(bytes, 16), name);
-  std::size_t offset = 8;
-  while (bytes.size() - offset >= 12) {
-    const auto length = static_cast<std::size_t>(big_endian(bytes, offset));
-    if (length > bytes.size() - offset - 12) break;
-    if (has(bytes, offset + 4, "IEND")) return;
-    offset += length + 12;
-  }
-  throw cut_short;
-}
-
-// RIFF length and picture size of the three kinds of first chunk.
-void check_webp(Bytes bytes, const std::string& name) {
-  if (bytes.size() < 30 || little_endian(bytes, 4, 4) + 8 > static_cast<std::int64_t>(bytes.size())) {
-    throw UserError("'" + name + "' is a WebP that was cut short");
-  }
-  if (has(bytes, 12, "VP8X")) {
-    check_image_size(little_endian(bytes, 27, 3) + 1, little_endian(bytes, 24, 3) + 1, name);
-  } else if (has(bytes, 12, "VP8L")) {
-    const std::int64_t sizes = little_endian(bytes, 21, 4);
-    check_image_size((sizes >> 14 & 0x3fff) + 1, (sizes & 0x3fff) + 1, name);
-  } else {
-    check_image_size(little_endian(bytes, 28, 2) & 0x3fff, little_endian(bytes, 26, 2) & 0x3fff, name);
-  }
-}
-
-// A negative height says that the rows stand from above; OS/2's header, of 12 bytes, has short sizes.
-void check_bmp(Bytes bytes, const std::string& name) {
-  if (bytes.size() < 26) throw UserError("'" + name + "' is a BMP that was cut short");
-  const bool is_short = little_endian(bytes, 14, 4) == 12;
-  const auto width = static_cast<std::int32_t>(little_endian(bytes, 18, is_short ? 2 : 4));
-  const auto height = static_cast<std::int32_t>(little_endian(bytes, is_short ? 20 : 22, is_short ? 2 : 4));
-  check_image_size(std::abs(std::int64_t{height}), width, name);
-}
-
-// Width and height are entries of the first directory, wherever in the file that lies.
-void check_tiff(Bytes bytes, const std::string& name) {
-  const UserError cut_short("'" + name +
-                            "' is a TIFF that was cut short or is damaged: its first directory is not whole");
-  const bool is_little = has(bytes, 0, "II");
-  const auto number = [&](std::size_t offset, std::size_t count) {
-    if (offset > bytes.size() || bytes.size() - offset < count) throw cut_short;
-    return is_little ? little_endian(bytes, offset, count) : big_endian(bytes, offset, count);
-  };
-  constexpr std::int64_t kWidth = 256, kHeight = 257, kShort = 3;
-  std::int64_t width = 0, height = 0;
-  const auto directory = static_cast<std::size_t>(number(4, 4));
-  const std::int64_t entries = number(directory, 2);
-  for (std::int64_t i = 0; i < entries; ++i) {
-    const std::size_t entry = directory + 2 + static_cast<std::size_t>(i) * 12;
-    const std::int64_t tag = number(entry, 2);
-    if (tag != kWidth && tag != kHeight) continue;
-    (tag == kWidth ? width : height) = number(entry + 8, number(entry + 2, 2) == kShort ? 2 : 4);
-  }
-  check_image_size(height, width, name);
+  return bytes.size() >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
 }
 
 cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
@@ -119,31 +30,17 @@ cv::Mat decode_with_opencv(Bytes bytes, const std::string& name) {
     return true;
   }();
   (void)silenced;
-  const char* kind = nullptr;
-  if (is_png(bytes)) {
-    kind = "PNG";
-    check_png(bytes, name);
-  } else if (is_webp(bytes)) {
-    kind = "WebP";
-    check_webp(bytes, name);
-  } else if (is_bmp(bytes)) {
-    kind = "BMP";
-    check_bmp(bytes, name);
-  } else if (is_tiff(bytes)) {
-    kind = "TIFF";
-    check_tiff(bytes, name);
-  } else {  // OpenCV may know it, but nobody has compared what it gives with Pillow
-    throw UserError("'" + name + "' is not a picture that can be read (JPEG, PNG, WebP, BMP or TIFF)");
-  }
+  const Container container = open_container(bytes, name);
   cv::Mat decoded;
   try {
-    const cv::Mat input(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<std::uint8_t*>(bytes.data()));
+    const Bytes file = container.bytes;
+    const cv::Mat input(1, static_cast<int>(file.size()), CV_8UC1, const_cast<std::uint8_t*>(file.data()));
     // "Unchanged" keeps 16 bits and alpha and ignores the EXIF orientation.
-    if (!bytes.empty()) decoded = cv::imdecode(input, cv::IMREAD_UNCHANGED);
+    decoded = cv::imdecode(input, cv::IMREAD_UNCHANGED);
   } catch (const cv::Exception&) {
     decoded.release();
   }
-  if (decoded.empty()) throw UserError("'" + name + "' is a damaged " + kind);
+  if (decoded.empty()) throw UserError("'" + name + "' is a damaged " + container.kind);
   check_image_size(decoded.rows, decoded.cols, name);
   const int depth = decoded.depth(), channels = decoded.channels();
   if ((depth != CV_8U && depth != CV_16U) || (channels != 1 && channels != 3 && channels != 4)) {
@@ -184,13 +81,6 @@ Picture from_opencv(Bytes bytes, const std::string& name) {
 }
 
 }  // namespace
-
-void check_image_size(std::int64_t height, std::int64_t width, const std::string& name) {
-  if (height < 1 || width < 1 || height > kMaxImagePixels / width) {
-    throw UserError("'" + name + "' claims to be " + std::to_string(width) + " x " + std::to_string(height) +
-                    " pixels; pictures of 1 to " + std::to_string(kMaxImagePixels) + " pixels are read");
-  }
-}
 
 Image decode_image(Bytes bytes, const std::string& name) {
   return is_jpeg(bytes) ? decode_jpeg(bytes, name) : from_opencv<Image, 3>(bytes, name);

@@ -7,6 +7,7 @@
 #include <jpeglib.h>
 
 #include "blip2/core/error.h"
+#include "image/containers.h"
 
 namespace blip2 {
 namespace {

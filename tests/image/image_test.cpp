@@ -170,6 +170,97 @@ TEST(DecodeImage, TiffIsReadAndItsSizeIsLookedAtFirst) {
                     "'far.tiff' is a TIFF that was cut short or is damaged: its first directory is not whole");
 }
 
+TEST(DecodeImage, TiffInColoursThatPillowReadsOtherwiseIsRefused) {
+  const auto tiff = tiff_of(load_image(kData / "noise.png"));
+  const std::size_t directory = tiff[4] | tiff[5] << 8 | tiff[6] << 16;
+  const auto with = [&](int tag, std::uint8_t value) {
+    auto changed = tiff;
+    std::size_t entry = directory + 2;
+    while ((changed[entry] | changed[entry + 1] << 8) != tag) entry += 12;
+    changed[entry + 8] = value;
+    return changed;
+  };
+  constexpr int kColours = 262, kSamples = 277;
+  EXPECT_USER_ERROR(decode_image(with(kColours, 5), "x"), "'x' is a TIFF in CMYK, which Pillow would read otherwise");
+  EXPECT_USER_ERROR(decode_image(with(kColours, 6), "x"), "'x' is a TIFF in YCbCr");
+  EXPECT_USER_ERROR(decode_image(with(kColours, 8), "x"), "'x' is a TIFF in CIELAB");
+  EXPECT_USER_ERROR(decode_image(with(kColours, 77), "x"), "'x' is a TIFF in colours of an unusual kind");
+  EXPECT_USER_ERROR(decode_image(with(kSamples, 4), "x"), "'x' is a TIFF with alpha");
+}
+
+/** Length, type, data and a wrong checksum. */
+std::vector<std::uint8_t> png_chunk(const std::string& type, const std::string& data) {
+  std::vector<std::uint8_t> chunk{0, 0, 0, static_cast<std::uint8_t>(data.size())};
+  chunk.insert(chunk.end(), type.begin(), type.end());
+  chunk.insert(chunk.end(), data.begin(), data.end());
+  chunk.insert(chunk.end(), 4, 0);
+  return chunk;
+}
+
+TEST(DecodeImage, WhatAPngHoldsBesideItsPixelsIsPassedOverInSilence) {
+  const Image expected = load_image(kData / "rgb.png");
+  auto png = bytes_of("rgb.png");
+  constexpr std::ptrdiff_t kBehindHeader = 33;
+  for (const auto& chunk : {png_chunk("iCCP", "profile"), png_chunk("gAMA", "????"), png_chunk("tEXt", "k")}) {
+    png.insert(png.begin() + kBehindHeader, chunk.begin(), chunk.end());
+  }
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(decode_image(png, "x").pixels, expected.pixels);
+  const auto palette = png_chunk("PLTE", "abc");
+  png.insert(png.begin() + kBehindHeader, palette.begin(), palette.end());
+  EXPECT_USER_ERROR(decode_image(png, "x"), "'x' is a damaged PNG: the checksum of a chunk is wrong");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+/** An animation of one frame, the still picture, `offset` from the left. */
+std::vector<std::uint8_t> animation_of(const std::vector<std::uint8_t>& still, std::uint8_t offset) {
+  const Image size = decode_image(still, "still");
+  const auto three = [](std::vector<std::uint8_t>& to, std::int64_t value) {
+    for (int i = 0; i < 3; ++i) to.push_back(static_cast<std::uint8_t>(value >> 8 * i));
+  };
+  const auto four = [&](std::vector<std::uint8_t>& to, std::size_t value) {
+    three(to, static_cast<std::int64_t>(value));
+    to.push_back(static_cast<std::uint8_t>(value >> 24));
+  };
+  const auto text = [](std::vector<std::uint8_t>& to, const std::string& name) {
+    to.insert(to.end(), name.begin(), name.end());
+  };
+  std::vector<std::uint8_t> bytes;
+  text(bytes, "RIFF????WEBPVP8X");
+  four(bytes, 10);
+  four(bytes, 2);  // animated
+  three(bytes, size.width - 1);
+  three(bytes, size.height - 1);
+  text(bytes, "ANIM");
+  four(bytes, 6);
+  bytes.insert(bytes.end(), 6, 0);
+  text(bytes, "ANMF");
+  four(bytes, 16 + still.size() - 12);
+  three(bytes, offset);
+  three(bytes, 0);
+  three(bytes, size.width - 1);
+  three(bytes, size.height - 1);
+  four(bytes, 100);  // duration and flags
+  bytes.insert(bytes.end(), still.begin() + 12, still.end());
+  std::vector<std::uint8_t> length;
+  four(length, bytes.size() - 8);
+  std::copy(length.begin(), length.end(), bytes.begin() + 4);
+  return bytes;
+}
+
+TEST(DecodeImage, OfAnAnimatedWebpTheFirstFrame) {
+  for (const char* file : {"lossless.webp", "lossy.webp"}) {
+    const auto still = bytes_of(file);
+    ASSERT_NE(still[15], 'X') << file;  // one chunk and no more
+    EXPECT_EQ(decode_image(animation_of(still, 0), file).pixels, load_image(kData / file).pixels) << file;
+    EXPECT_USER_ERROR(decode_image(animation_of(still, 1), "x"), "whose first frame does not fill the picture");
+    const auto whole = animation_of(still, 0);
+    for (std::size_t length = 0; length + 2 < whole.size(); length += 1 + whole.size() / 60) {
+      EXPECT_USER_ERROR(decode_image(std::span(whole.data(), length), "x"), "'x' is ");
+    }
+  }
+}
+
 TEST(DecodeImage, FormatsThatOpenCvKnowsBesideAreRefused) {
   const std::string ppm = "P6 1 1 255 abc";
   EXPECT_USER_ERROR(decode_image({reinterpret_cast<const std::uint8_t*>(ppm.data()), ppm.size()}, "x.ppm"),
