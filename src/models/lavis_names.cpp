@@ -126,7 +126,16 @@ class Renaming {
   RenamedTensors finish(const std::string& source, const std::string& others) && {
     if (left_.empty()) return std::move(result_);
     std::string names;
-    for (const auto& name : left_) names += (names.empty() ? "" : ", ") + in_quotes(name);
+    bool has_key_bias = false;
+    for (const auto& name : left_) {
+      names += (names.empty() ? "" : ", ") + in_quotes(name);
+      has_key_bias = has_key_bias || renamed(kJointBias, "", name);
+    }
+    if (has_key_bias) {
+      names +=
+          "; LAVIS's image encoder has no bias for the keys, and here it is not zero: --without-frozen leaves the "
+          "image encoder out";
+    }
     throw UserError("'" + source + "': " + std::to_string(left_.size()) +
                     (left_.size() == 1 ? " tensor has" : " tensors have") + " no counterpart in " + others + ": " +
                     names);

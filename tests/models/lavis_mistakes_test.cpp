@@ -32,9 +32,9 @@ TEST_F(LavisMistakes, SizesThatNoWeightsBearOutAreRefusedBeforeTheyTakeMemory) {
     LavisSources sources;
     sources.config = at("huge.json");
     sources.tokenizer = kRetrieval;
-    EXPECT_USER_ERROR(lavis_to_folder(at("model.pth"), at("back"), sources),
-                      "huge.json' says " + std::string(section) +
-                          ".intermediate_size 16777216, but the weights do not hold as much");
+    EXPECT_USER_ERROR(
+        lavis_to_folder(at("model.pth"), at("back"), sources),
+        "huge.json' says " + std::string(section) + ".intermediate_size 16777216, but the weights do not hold as much");
   }
 }
 

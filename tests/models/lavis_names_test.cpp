@@ -130,7 +130,8 @@ TEST(LavisNames, EveryTensorWithoutACounterpartIsNamed) {
   ours["embeddings.token_type_embeddings.weight"] = torch::zeros({2, 36});
   EXPECT_USER_ERROR(
       to_lavis(ours, LavisModel::kT5, 64, "folder"),
-      "'folder': 2 tensors have no counterpart in LAVIS: 'embeddings.token_type_embeddings.weight', '" + bias + "'");
+      "'folder': 2 tensors have no counterpart in LAVIS: 'embeddings.token_type_embeddings.weight', '" + bias +
+          "'; LAVIS's image encoder has no bias for the keys, and here it is not zero: --without-frozen leaves");
   EXPECT_USER_ERROR(to_lavis(ours, LavisModel::kQFormer, 64, "folder"), "'language_projection.weight'");
 }
 

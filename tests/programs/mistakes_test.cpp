@@ -141,7 +141,8 @@ TEST(ProgramMistakes, AnEncoderDecoderTakesNoPrompt) {
 TEST(ProgramMistakes, TextFilesWithoutTextAreRefused) {
   write_bytes(world().file("empty.txt"), "");
   const std::string file = world().file("empty.txt"), folder = world().path().string();
-  for (const auto& [text, reason] : {std::pair(file, "holds no text"), std::pair(folder, "it is a folder, not a file")}) {
+  for (const auto& [text, reason] :
+       {std::pair(file, "holds no text"), std::pair(folder, "it is a folder, not a file")}) {
     EXPECT_TRUE(failed(run("build_vocabulary", {"--text", text, "--output", world().file("refused")}), 2,
                        "build_vocabulary", reason));
     EXPECT_TRUE(failed(run("train_language_model", world().arguments(world().language_model_config(),
