@@ -1,7 +1,6 @@
 // Writes a run or a published folder as one folder that every program here and Python's from_pretrained open: what was
 // trained and what stayed frozen together.
 #include <iostream>
-#include <limits>
 
 #include "blip2/core/error.h"
 #include "blip2/models/published_folder.h"
@@ -23,7 +22,7 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", dtype, "float32, bfloat16 or float16")->capture_default_str();
   app.add_option("--shard-size", options.largest_file, "Larger models become several files, e.g. 500MB")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
-      ->check(CLI::Range(std::uint64_t{1000}, std::numeric_limits<std::uint64_t>::max()))
+      ->check(CLI::Range(std::uint64_t{1000}, std::uint64_t{1} << 60))
       ->capture_default_str();
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("export", [&] {

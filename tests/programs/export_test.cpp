@@ -100,8 +100,8 @@ TEST(ProgramExport, OnlyAnExportedModelIsReplaced) {
   EXPECT_TRUE(failed(run("export", {"--model", model, "--output", folder + "/notes.txt"}), 2, "export",
                      "a file of that name is in the way"));
   EXPECT_TRUE(failed(run("export", {"--model", model, "--output", ""}), 2, "export", "--output: is empty"));
-  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", world().file("x"), "--shard-size", "0"}), 2, "export",
-                     "--shard-size"));
+  EXPECT_TRUE(failed(run("export", {"--model", model, "--output", world().file("x"), "--shard-size", "-5"}), 2,
+                     "export", "--shard-size"));
   exported(published("itm_tiny"), "missing/folders/above");
 }
 
