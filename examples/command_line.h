@@ -31,8 +31,8 @@ inline CLI::Validator not_empty() {
 /** `--quantize NAME`, for inference_format(). */
 inline void add_quantize_option(CLI::App& app, std::string& quantize) {
   app.add_option("--quantize", quantize,
-                 "none: weights as the files hold them; int8: rounded, smaller and faster; int4: the language model "
-                 "smaller still, rounded more")
+                 "none: weights as the files hold them; int8: rounded, smaller and faster; int8-fast: what the image "
+                 "encoder multiplies too, faster still; int4: the language model smaller still, rounded more")
       ->capture_default_str();
 }
 

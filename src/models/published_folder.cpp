@@ -70,7 +70,9 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   load.source = folder.string();
   load.ignore.insert(load.ignore.end(), language.copies.begin(), language.copies.end());
   load.stored_as = language.stored_as;
-  keep_matrices(*result.model, {{"vision_model.", image_encoder_format(format)}, {"language_model.", format}}, load);
+  keep_matrices(*result.model,
+                {{"vision_model.", image_encoder_format(format)}, {"language_model.", language_model_format(format)}},
+                load);
   LoraMerging adapters(LoraMerging::with_own(folder, lora));
   adapters.bind(*result.model);
   adapters.attach(load);

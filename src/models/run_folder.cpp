@@ -202,7 +202,7 @@ void fill_language_model(LanguageModel& model, const LanguageSource& source, Wei
                          LoraMerging& adapters) {
   LoadOptions load = from(source.tensors.folder(), source.stored.copies);
   load.stored_as = source.stored.stored_as;
-  keep_matrices(model.module(), {{"", format}}, load);
+  keep_matrices(model.module(), {{"", language_model_format(format)}}, load);
   adapters.attach(load, "language_model.");
   LoraMerging own(LoraMerging::with_own(source.tensors.folder()));
   own.bind(model.module());

@@ -30,8 +30,9 @@ bool is_token_table(const std::string& name) {
 WeightFormat inference_format(const std::string& quantize) {
   if (quantize == "none") return WeightFormat::kAsStored;
   if (quantize == "int8") return WeightFormat::kInt8;
+  if (quantize == "int8-fast") return WeightFormat::kInt8Fast;
   if (quantize == "int4") return WeightFormat::kInt4;
-  throw UserError("cannot quantize to '" + quantize + "': expected none, int8 or int4");
+  throw UserError("cannot quantize to '" + quantize + "': expected none, int8, int8-fast or int4");
 }
 
 void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& groups, LoadOptions& options) {
@@ -51,6 +52,7 @@ void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& gr
     if (layer == layers.end() || name.ends_with("lm_head.weight")) return;
     const WeightFormat format = format_of(name, groups);
     if (format == WeightFormat::kInt8) layer->second->quantize(IntegerWeights::kInt8);
+    if (format == WeightFormat::kInt8Fast) layer->second->quantize(IntegerWeights::kInt8, IntegerInputs::k8Bits);
     if (format == WeightFormat::kInt4) layer->second->quantize(IntegerWeights::kInt4);
   };
 }

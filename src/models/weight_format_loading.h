@@ -24,6 +24,11 @@ inline WeightFormat image_encoder_format(WeightFormat format) {
   return format == WeightFormat::kInt4 ? WeightFormat::kInt8 : format;
 }
 
+/** What the language model is kept in: its inputs have outliers that 8 bits would leave no room beside. */
+inline WeightFormat language_model_format(WeightFormat format) {
+  return format == WeightFormat::kInt8Fast ? WeightFormat::kInt8 : format;
+}
+
 /**
  * Makes `options` keep the matrices of `module` in the formats of their groups. Where one is not float32, no parameter
  * of the module takes gradients any more.

@@ -31,8 +31,9 @@ struct LinearTask {
   const float* bias = nullptr;  // [out] or null
   std::int64_t in = 0, begin = 0, end = 0, rows = 0;
   const float* x = nullptr;                 // float kernels: [rows, in]
-  const std::int8_t* parts = nullptr;       // int8: [2 rows, stride], from halve_row
-  const std::int32_t* part_sums = nullptr;  // int8: [2 rows], from halve_row
+  std::int64_t parts_per_row = 2;           // int8: 2 of 15 bits by halve_row, or 1 of 8 bits by round_row_int8
+  const std::int8_t* parts = nullptr;       // int8: [parts_per_row * rows, stride]
+  const std::int32_t* part_sums = nullptr;  // int8: [parts_per_row * rows]
   const std::int16_t* inputs = nullptr;     // int4: [rows, stride], from round_row
   std::int64_t stride = 0;                  // of both: no power of two, so that a cache holds several rows' beginnings
   const float* x_scale = nullptr;           // both integers: [rows]
@@ -71,6 +72,8 @@ struct CpuKernels {
   /** Such a row as 128 * high + low with |high|, |low| <= 127: high, low `stride` behind it, and the sums of both. */
   void (*halve_row)(const std::int16_t* rounded, std::int64_t in, std::int64_t stride, std::int8_t* parts,
                     std::int32_t* part_sums);
+  /** x [count] in 8 bits as round_weights_int8 rounds, and the sum of what it became. Returns the scale. */
+  float (*round_row_int8)(const float* x, std::int64_t count, std::int64_t in, std::int8_t* part, std::int32_t* sum);
   /** The nearest int8 multiples of the returned scale, by which the largest value is 127; zeros up to `in`. */
   float (*round_weights_int8)(const float* row, std::int64_t count, std::int64_t in, std::int8_t* rounded);
   /**

@@ -38,11 +38,13 @@ struct RoundedInputs {
   at::Tensor parts, part_sums;  // of an int8 product
 };
 
-RoundedInputs round_inputs(const at::Tensor& x, std::int64_t in, std::int64_t stride, bool halved) {
+/** `parts_per_row`: how many of int8 stand for a row; 0: int16 is all that is needed. */
+RoundedInputs round_inputs(const at::Tensor& x, std::int64_t in, std::int64_t stride, std::int64_t parts_per_row) {
   const CpuKernels& kernels = cpu_kernels();
-  const std::int64_t rows = x.size(0), count = x.size(1), halves = halved ? 2 * rows : 0;
-  RoundedInputs inputs{at::empty({rows, stride}, at::kShort), at::empty({rows}, at::kFloat),
-                       at::empty({halves, stride}, at::kChar), at::empty({halves}, at::kInt)};
+  const std::int64_t rows = x.size(0), count = x.size(1), all_parts = parts_per_row * rows;
+  const std::int64_t wide_rows = parts_per_row == 1 ? 0 : rows;
+  RoundedInputs inputs{at::empty({wide_rows, stride}, at::kShort), at::empty({rows}, at::kFloat),
+                       at::empty({all_parts, stride}, at::kChar), at::empty({all_parts}, at::kInt)};
   auto* rounded = inputs.rounded.data_ptr<std::int16_t>();
   auto* parts = inputs.parts.data_ptr<std::int8_t>();
   auto* sums = inputs.part_sums.data_ptr<std::int32_t>();
@@ -50,8 +52,15 @@ RoundedInputs round_inputs(const at::Tensor& x, std::int64_t in, std::int64_t st
   const float* values = x.const_data_ptr<float>();
   at::parallel_for(0, rows, grain(count), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      scales[r] = kernels.round_row(values + r * count, count, in, rounded + r * stride);
-      if (halved) kernels.halve_row(rounded + r * stride, in, stride, parts + 2 * r * stride, sums + 2 * r);
+      const float* row = values + r * count;
+      if (parts_per_row == 1) {
+        scales[r] = kernels.round_row_int8(row, count, in, parts + r * stride, sums + r);
+        continue;
+      }
+      scales[r] = kernels.round_row(row, count, in, rounded + r * stride);
+      if (parts_per_row == 2) {
+        kernels.halve_row(rounded + r * stride, in, stride, parts + 2 * r * stride, sums + 2 * r);
+      }
     }
   });
   return inputs;
@@ -112,8 +121,8 @@ void run_blocks(void (*kernel)(const LinearTask&), const LinearTask& task, std::
     share.end = std::min(task.end, end * kOutputBlock);
     share.rows = std::min(part, task.rows - row);
     if (share.x != nullptr) share.x += row * task.in;
-    if (share.parts != nullptr) share.parts += 2 * row * task.stride;
-    if (share.part_sums != nullptr) share.part_sums += 2 * row;
+    if (share.parts != nullptr) share.parts += task.parts_per_row * row * task.stride;
+    if (share.part_sums != nullptr) share.part_sums += task.parts_per_row * row;
     if (share.inputs != nullptr) share.inputs += row * task.stride;
     if (share.x_scale != nullptr) share.x_scale += row;
     share.y += row * task.y_stride;
@@ -158,7 +167,8 @@ RoundedWeight round_weight(const at::Tensor& weight, IntegerWeights format) {
   return rounded;
 }
 
-std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const RoundedLayer> layers) {
+std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const RoundedLayer> layers,
+                                         IntegerInputs rounding) {
   const CpuKernels& kernels = cpu_kernels();
   const RoundedWeight& first = layers.front().weight;
   const bool int4 = is_int4(first);
@@ -166,7 +176,8 @@ std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const Ro
   inputs_only.in = first.values.size(1) * (int4 ? 4 : 1);
   inputs_only.stride = inputs_only.in + kIntegerStep;
   inputs_only.rows = x.size(0);
-  const RoundedInputs inputs = round_inputs(x, inputs_only.in, inputs_only.stride, /*halved=*/!int4);
+  inputs_only.parts_per_row = int4 ? 0 : rounding == IntegerInputs::k8Bits ? 1 : 2;
+  const RoundedInputs inputs = round_inputs(x, inputs_only.in, inputs_only.stride, inputs_only.parts_per_row);
   inputs_only.x_scale = inputs.scale.const_data_ptr<float>();
   if (int4) {
     inputs_only.inputs = inputs.rounded.const_data_ptr<std::int16_t>();
@@ -190,7 +201,8 @@ std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const Ro
     task.y = products.back().data_ptr<float>();
     tasks.push_back(task);
   }
-  run_kernel(int4 ? kernels.from_int4 : kernels.from_int8, tasks, inputs_only.in * 2);
+  run_kernel(int4 ? kernels.from_int4 : kernels.from_int8, tasks,
+             inputs_only.in * (inputs_only.parts_per_row == 1 ? 1 : 2));
   return products;
 }
 

@@ -1,5 +1,5 @@
 // Products with weights that are rounded to few bits: rounding once, multiplying in integers. The inputs are rounded to
-// 15 bits for every product, so that what is lost is the weights' rounding.
+// 15 bits for every product, so that what is lost is the weights' rounding, or to 8 where speed counts more.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -34,7 +34,8 @@ struct RoundedLayer {
  * x [rows, in] float32 contiguous times each weight transposed, plus its bias -> [rows, out] each. The weights have one
  * format and one number of inputs, so that x is rounded once.
  */
-std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const RoundedLayer> layers);
+std::vector<at::Tensor> integer_products(const at::Tensor& x, std::span<const RoundedLayer> layers,
+                                         IntegerInputs inputs = IntegerInputs::k15Bits);
 
 /**
  * Runs a kernel for tasks with the same rows and inputs, their outputs [0, end) shared among the threads; `row_bytes`

@@ -93,11 +93,15 @@ at::Tensor LinearImpl::forward(const at::Tensor& x) const {
   if (!is_quantized()) return apply_linear(x, weight, bias);
   TORCH_CHECK(x.size(-1) == in_, "linear: expected inputs of width ", in_, ", got ", x.sizes());
   const RoundedLayer layer{{weight, scale_}, bias};
-  return with_shape_of(integer_products(flattened(x.to(at::kFloat)), {&layer, 1}).front(), x).to(x.scalar_type());
+  return with_shape_of(integer_products(flattened(x.to(at::kFloat)), {&layer, 1}, inputs_).front(), x)
+      .to(x.scalar_type());
 }
 
-void LinearImpl::quantize(IntegerWeights format) {
+void LinearImpl::quantize(IntegerWeights format, IntegerInputs inputs) {
   if (is_quantized()) return;
+  TORCH_CHECK(format == IntegerWeights::kInt8 || inputs == IntegerInputs::k15Bits,
+              "quantize: int4 takes 15-bit inputs");
+  inputs_ = inputs;
   const RoundedWeight rounded = round_weight(weight.detach(), format);
   scale_ = rounded.scale;
   weight.requires_grad_(false);
@@ -112,10 +116,12 @@ std::vector<at::Tensor> forward_together(const at::Tensor& x, std::initializer_l
     });
   };
   std::vector<at::Tensor> outputs;
-  if (all([&x](const LinearImpl& layer) { return layer.is_quantized() && x.size(-1) == layer.in_; })) {
+  if (all([&](const LinearImpl& layer) {
+        return layer.is_quantized() && layer.inputs_ == first.inputs_ && x.size(-1) == layer.in_;
+      })) {
     std::vector<RoundedLayer> rounded;
     for (const LinearImpl* layer : layers) rounded.push_back({{layer->weight, layer->scale_}, layer->bias});
-    for (const at::Tensor& y : integer_products(flattened(x.to(at::kFloat)), rounded)) {
+    for (const at::Tensor& y : integer_products(flattened(x.to(at::kFloat)), rounded, first.inputs_)) {
       outputs.push_back(with_shape_of(y, x).to(x.scalar_type()));
     }
   } else if (all([&x](const LinearImpl& layer) {

@@ -10,8 +10,8 @@
 namespace blip2::BLIP2_KERNELS {
 namespace {
 
-// A pair of int8 parts stands for each x; both are multiplied exactly and summed in int32, where 2^16 inputs
-// have room (255 * 127 * 65536 < 2^31).
+// A pair of int8 parts, or a single one, stands for each x; they are multiplied exactly and summed in int32, where 2^16
+// inputs have room (255 * 127 * 65536 < 2^31).
 #if defined(__AVX512VNNI__)
 constexpr int kStep = 64, kIntOut = 4, kIntRows = 3;
 using Sums = __m512i;
@@ -65,13 +65,13 @@ inline std::int32_t sum(Sums sums) {
 }
 #endif
 
-/** kIntOut outputs of a block, from `first` on, by kRows rows of x from `row` on. */
-template <int kRows>
+/** kIntOut outputs of a block, from `first` on, by kRows rows of x, of kParts parts each, from `row` on. */
+template <int kRows, int kParts>
 inline void int8_tile(const LinearTask& task, std::int64_t out, std::int64_t first, std::int64_t row) {
   const std::int8_t* weight = static_cast<const std::int8_t*>(task.weight) + out * task.in + first * kIntegerStep;
-  const std::int8_t* parts = task.parts + 2 * row * task.stride;
-  const Ahead ahead(task, kIntRows, kOutputBlock * task.in);
-  Sums sums[kIntOut][2 * kRows] = {};
+  const std::int8_t* parts = task.parts + kParts * row * task.stride;
+  const Ahead ahead(task, 2 / kParts * kIntRows, kOutputBlock * task.in);
+  Sums sums[kIntOut][kParts * kRows] = {};
   for (std::int64_t step = 0; step < task.in; step += kIntegerStep) {
     for (std::int64_t k = 0; k < kIntegerStep; k += kStep) {
       decltype(load_weights(weight)) w[kIntOut];
@@ -82,7 +82,7 @@ inline void int8_tile(const LinearTask& task, std::int64_t out, std::int64_t fir
         if (k == 0) ahead.fetch(from);
       }
       BLIP2_UNROLL
-      for (int r = 0; r < 2 * kRows; ++r) {
+      for (int r = 0; r < kParts * kRows; ++r) {
         const auto part = load_parts(parts + r * task.stride + step + k);
         BLIP2_UNROLL
         for (int o = 0; o < kIntOut; ++o) sums[o][r] = multiply_add(sums[o][r], w[o], part);
@@ -96,24 +96,37 @@ inline void int8_tile(const LinearTask& task, std::int64_t out, std::int64_t fir
     const float bias = task.bias != nullptr ? task.bias[output] : 0.0F;
     BLIP2_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const std::int32_t* part_sums = task.part_sums + 2 * (row + r);
-      const std::int32_t high = sum(sums[o][2 * r]) - kSurplus * part_sums[0];
-      const std::int32_t low = sum(sums[o][2 * r + 1]) - kSurplus * part_sums[1];
-      const float product = static_cast<float>(high) * 128.0F + static_cast<float>(low);
+      const std::int32_t* part_sums = task.part_sums + kParts * (row + r);
+      float product = static_cast<float>(sum(sums[o][kParts * r]) - kSurplus * part_sums[0]);
+      if constexpr (kParts == 2) {
+        product = product * 128.0F + static_cast<float>(sum(sums[o][kParts * r + 1]) - kSurplus * part_sums[1]);
+      }
       task.y[(row + r) * task.y_stride + output] = product * (task.weight_scale[output] * task.x_scale[row + r]) + bias;
     }
   }
 }
 
-template <int kRows>
+template <int kRows, int kParts>
 struct Int8Tile {
   static void run(const LinearTask& task, std::int64_t out, std::int64_t row) {
-    for (std::int64_t first = 0; first < kOutputBlock; first += kIntOut) int8_tile<kRows>(task, out, first, row);
+    for (std::int64_t first = 0; first < kOutputBlock; first += kIntOut) {
+      int8_tile<kRows, kParts>(task, out, first, row);
+    }
   }
 };
+template <int kRows>
+using WholeTile = Int8Tile<kRows, 1>;
+template <int kRows>
+using HalvedTile = Int8Tile<kRows, 2>;
 
 void int8_product(const LinearTask& task) {
-  for (std::int64_t out = task.begin; out < task.end; out += kOutputBlock) over_rows<Int8Tile, kIntRows>(task, out);
+  for (std::int64_t out = task.begin; out < task.end; out += kOutputBlock) {
+    if (task.parts_per_row == 1) {
+      over_rows<WholeTile, 2 * kIntRows>(task, out);
+    } else {
+      over_rows<HalvedTile, kIntRows>(task, out);
+    }
+  }
 }
 
 }  // namespace

@@ -56,6 +56,14 @@ float round_row(const float* x, std::int64_t count, std::int64_t in, std::int16_
   return largest / kLargest;
 }
 
+float round_row_int8(const float* x, std::int64_t count, std::int64_t in, std::int8_t* part, std::int32_t* sum) {
+  const float scale = round_weights_int8(x, count, in, part);
+  std::int32_t total = 0;
+  for (std::int64_t i = 0; i < count; ++i) total += part[i];
+  *sum = total;
+  return scale;
+}
+
 void halve_row(const std::int16_t* rounded, std::int64_t in, std::int64_t stride, std::int8_t* parts,
                std::int32_t* part_sums) {
   std::int32_t high_sum = 0, low_sum = 0;

@@ -63,12 +63,17 @@ TEST(WeightFormat, RoundedModelsAreNearAndInt4IsFurther) {
   const at::Tensor wide = next_token(load_generator_model(published()));
   const GeneratorModel int8 = load_generator_model(published(), WeightFormat::kInt8);
   const GeneratorModel int4 = load_generator_model(published(), WeightFormat::kInt4);
+  const GeneratorModel fast = load_generator_model(published(), WeightFormat::kInt8Fast);
+  const double of_fast = largest_difference(next_token(fast), wide);
+  EXPECT_GT(of_fast, 1e-5 * largest(wide));
+  EXPECT_LT(of_fast, 0.05 * largest(wide));
   const double of_int8 = largest_difference(next_token(int8), wide);
   const double of_int4 = largest_difference(next_token(int4), wide);
   EXPECT_GT(of_int8, 1e-5 * largest(wide));
   EXPECT_LT(of_int8, 0.01 * largest(wide));
   EXPECT_GT(of_int4, of_int8);
   EXPECT_LT(of_int4, 0.15 * largest(wide));
+  EXPECT_NE(of_fast, of_int8);
   // The head and the tables stay as stored; the image encoder never goes below int8.
   EXPECT_EQ(matrices_by_dtype(int4.model->language_model->module()).count(at::kChar), 0U);
   EXPECT_GT(matrices_by_dtype(int4.model->language_model->module()).at(at::kShort), 4);
@@ -141,8 +146,9 @@ TEST(WeightFormat, T5IsRoundedInEncoderAndDecoder) {
 TEST(WeightFormat, UsersNameWhatTheyWant) {
   EXPECT_EQ(inference_format("none"), WeightFormat::kAsStored);
   EXPECT_EQ(inference_format("int8"), WeightFormat::kInt8);
+  EXPECT_EQ(inference_format("int8-fast"), WeightFormat::kInt8Fast);
   EXPECT_EQ(inference_format("int4"), WeightFormat::kInt4);
-  EXPECT_USER_ERROR(inference_format("int5"), "cannot quantize to 'int5': expected none, int8 or int4");
+  EXPECT_USER_ERROR(inference_format("int5"), "cannot quantize to 'int5': expected none, int8, int8-fast or int4");
 }
 
 }  // namespace

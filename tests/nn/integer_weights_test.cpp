@@ -31,8 +31,31 @@ TEST(IntegerWeights, Int8RoundsTheWeightAndNothingElse) {
   for (std::int64_t row = 0; row < 9; ++row) EXPECT_TRUE(torch::equal(layer->forward(x[row]), y[row])) << row;
 }
 
-/** The layer's own product by one variant of the loops, without bias. */
-at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const RoundedWeight& weight) {
+TEST(IntegerWeights, Int8InputsAreRoundedByTheRow) {
+  torch::manual_seed(15);
+  const torch::NoGradGuard no_grad;
+  Linear layer(100, 37), twin(100, 37);
+  twin->weight.copy_(layer->weight);
+  const at::Tensor weight = layer->weight.clone(), x = torch::randn({23, 100}) * 3;
+  const at::Tensor w_scale = weight.abs().amax(1, true) / 127, x_scale = x.abs().amax(1, true) / 127;
+  const at::Tensor expected =
+      at::linear((x / x_scale).round() * x_scale, (weight / w_scale).round() * w_scale, layer->bias);
+  layer->quantize(IntegerWeights::kInt8, IntegerInputs::k8Bits);
+  const at::Tensor y = layer->forward(x);
+  EXPECT_LT(largest_difference(y, expected), 1e-5 * expected.abs().max().item<double>());
+  for (std::int64_t row = 0; row < 23; ++row) EXPECT_TRUE(torch::equal(layer->forward(x[row]), y[row])) << row;
+  // Layers of one kind share the rounding; a neighbour with 15-bit inputs keeps its own.
+  twin->quantize();
+  const auto together = forward_together(x, {layer.get(), twin.get()});
+  EXPECT_TRUE(torch::equal(together[0], y));
+  EXPECT_TRUE(torch::equal(together[1], twin->forward(x)));
+  EXPECT_TRUE(torch::equal(forward_together(x, {layer.get(), layer.get()})[1], y));
+  EXPECT_THROW(Linear(64, 4)->quantize(IntegerWeights::kInt4, IntegerInputs::k8Bits), c10::Error);
+}
+
+/** The layer's own product by one variant of the loops, without bias; `parts_per_row` of int8 weights. */
+at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const RoundedWeight& weight,
+                      std::int64_t parts_per_row = 2) {
   const bool int4 = weight.values.scalar_type() == at::kShort;
   const std::int64_t rows = x.size(0), count = x.size(1), out = weight.scale.size(0);
   LinearTask task;
@@ -43,7 +66,13 @@ at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const Roun
   const at::Tensor sums = at::empty({2 * rows}, at::kInt), x_scale = at::empty({rows}), y = at::empty({rows, out});
   for (std::int64_t r = 0; r < rows; ++r) {
     auto* row = rounded.data_ptr<std::int16_t>() + r * task.stride;
-    x_scale.data_ptr<float>()[r] = kernels.round_row(x.const_data_ptr<float>() + r * count, count, task.in, row);
+    const float* values = x.const_data_ptr<float>() + r * count;
+    if (parts_per_row == 1) {
+      x_scale.data_ptr<float>()[r] = kernels.round_row_int8(
+          values, count, task.in, parts.data_ptr<std::int8_t>() + r * task.stride, sums.data_ptr<std::int32_t>() + r);
+      continue;
+    }
+    x_scale.data_ptr<float>()[r] = kernels.round_row(values, count, task.in, row);
     kernels.halve_row(row, task.in, task.stride, parts.data_ptr<std::int8_t>() + 2 * r * task.stride,
                       sums.data_ptr<std::int32_t>() + 2 * r);
   }
@@ -55,6 +84,7 @@ at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const Roun
   }
   task.end = out;
   task.rows = rows;
+  task.parts_per_row = parts_per_row;
   task.inputs = rounded.const_data_ptr<std::int16_t>();
   task.parts = parts.const_data_ptr<std::int8_t>();
   task.part_sums = sums.const_data_ptr<std::int32_t>();
@@ -71,9 +101,12 @@ TEST(IntegerWeights, Int8IsTheSameInEveryVariant) {
   const RoundedWeight rounded = round_weight(weight, IntegerWeights::kInt8);
   const at::Tensor first = by_variant(*cpu_kernel_variant(0), x, rounded);
   EXPECT_LT(largest_difference(first, at::linear(x, weight)), 0.5);
+  const at::Tensor eight_bits = by_variant(*cpu_kernel_variant(0), x, rounded, 1);
+  EXPECT_LT(largest_difference(eight_bits, first), 0.5);
   for (int v = 0; cpu_kernel_variant(v) != nullptr; ++v) {
     const CpuKernels& kernels = *cpu_kernel_variant(v);
     EXPECT_TRUE(torch::equal(by_variant(kernels, x, rounded), first)) << kernels.name;
+    EXPECT_TRUE(torch::equal(by_variant(kernels, x, rounded, 1), eight_bits)) << kernels.name;
     std::vector<std::int8_t> expected(192), row(192);
     const float* values = weight.const_data_ptr<float>();
     const float scale = cpu_kernels().round_weights_int8(values, 150, 192, expected.data());

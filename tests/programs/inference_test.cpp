@@ -84,7 +84,7 @@ TEST(ProgramInference, CaptionTakesEveryOptionOfSearch) {
 TEST(ProgramInference, EveryModelCanBeRounded) {
   const std::string retrieval = reference_case("itm_tiny") + "/model",
                     generative = reference_case("opt_sharded_bf16") + "/model", output = world().file("rounded");
-  for (const std::string format : {"none", "int8", "int4"}) {
+  for (const std::string format : {"none", "int8", "int8-fast", "int4"}) {
     SCOPED_TRACE(format);
     const std::vector<std::string> last = {"--quantize", format, world().picture(0)};
     const auto with = [&](std::vector<std::string> arguments) {
@@ -103,7 +103,8 @@ TEST(ProgramInference, EveryModelCanBeRounded) {
     if (program == "match") arguments.insert(arguments.end(), {"--text", "a"});
     if (program != "caption") arguments[1] = retrieval;
     if (program == "features") arguments.insert(arguments.end(), {"--output", output});
-    EXPECT_TRUE(failed(run(program, arguments), 2, program, "cannot quantize to 'int5': expected none, int8 or int4"));
+    EXPECT_TRUE(failed(run(program, arguments), 2, program,
+                       "cannot quantize to 'int5': expected none, int8, int8-fast or int4"));
   }
 }
 

@@ -10,10 +10,12 @@ enum class WeightFormat {
   kFloat32,   // for training, and wherever gradients are wanted
   kAsStored,  // bfloat16 and float16 stay what they are in the file: the same results as float32 in half the memory
   kInt8,      // rounded, one scale per output; the head of the language model and embeddings as stored. CPU only
+  kInt8Fast,  // as kInt8, and what the image encoder multiplies is rounded to 8 bits instead of 15
   kInt4       // the language model in 4 bits, one scale per 64 inputs; the image encoder as kInt8. CPU only
 };
 
-/** What a user's --quantize asks for: "none" (as stored), "int8" or "int4". Throws UserError for another name. */
+/** What a user's --quantize asks for: "none" (as stored), "int8", "int8-fast" or "int4". Throws UserError for another
+ * name. */
 WeightFormat inference_format(const std::string& quantize);
 
 }  // namespace blip2

@@ -27,6 +27,12 @@ enum class IntegerWeights {
   kInt4   // one scale per 64 inputs of an output
 };
 
+/** What the inputs of a product with rounded weights are rounded to; each row has a scale. */
+enum class IntegerInputs {
+  k15Bits,  // so that only the weights' rounding counts
+  k8Bits    // half the work; with int8 weights
+};
+
 class LinearImpl : public torch::nn::Module {
  public:
   /** Fresh weights are torch::nn::Linear's: uniform in +-1 / sqrt(in). */
@@ -39,10 +45,9 @@ class LinearImpl : public torch::nn::Module {
 
   /**
    * Rounds the weight for inference on the CPU; it takes no gradient from now on. `weight` becomes int8 [out, in], or
-   * int16 [out, in / 4] of four int4 each, filled up and in the order of the product's loops. The inputs of the product
-   * keep 15 bits.
+   * int16 [out, in / 4] of four int4 each, filled up and in the order of the product's loops.
    */
-  void quantize(IntegerWeights format = IntegerWeights::kInt8);
+  void quantize(IntegerWeights format = IntegerWeights::kInt8, IntegerInputs inputs = IntegerInputs::k15Bits);
   bool is_quantized() const { return scale_.defined(); }
 
   at::Tensor weight;  // [out, in]
@@ -53,6 +58,7 @@ class LinearImpl : public torch::nn::Module {
 
   std::int64_t in_;
   at::Tensor scale_;  // of a quantized weight: float32 [out], or bfloat16 [out, inputs / 64]
+  IntegerInputs inputs_ = IntegerInputs::k15Bits;
 };
 TORCH_MODULE(Linear);
 
