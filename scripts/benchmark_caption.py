@@ -141,7 +141,7 @@ def main():
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--weights", nargs="+", default=["float32", "stored", "int8", "int4"])
+    parser.add_argument("--weights", nargs="+", default=["float32", "stored", "int8", "int8-fast", "int4"])
     parser.add_argument("--peer-dtype", default="float32")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -132,8 +132,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Times captioning part by part", "caption_benchmark"};
   Arguments arguments;
   app.add_option("--model", arguments.model, "Published BLIP-2 folder")->required();
-  app.add_option("--weights", arguments.weights, "float32, stored, int8 or int4")
-      ->check(CLI::IsMember({"float32", "stored", "int8", "int4"}));
+  app.add_option("--weights", arguments.weights, "float32, stored, int8, int8-fast or int4")
+      ->check(CLI::IsMember({"float32", "stored", "int8", "int8-fast", "int4"}));
   app.add_option("--picture", arguments.picture, "A picture file to time the decoding and resizing of");
   app.add_option("--beams", arguments.beams);
   app.add_option("--new", arguments.tokens, "New tokens, at least 2")->check(CLI::Range(2, 1000));
