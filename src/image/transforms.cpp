@@ -30,6 +30,8 @@ void visit_fields(FieldVisitor& visitor, ImageTransformOptions& options) {
   visitor.field("crop_scale", options.crop_scale);
   visitor.field("crop_ratio", options.crop_ratio);
   visitor.field("horizontal_flip", options.horizontal_flip);
+  visitor.field("rand_augment", options.rand_augment);
+  visitor.nested("augmentation", options.augmentation);
   visitor.field("mean", options.mean);
   visitor.field("std", options.std);
 }
@@ -43,6 +45,7 @@ void validate(const ImageTransformOptions& options) {
           "two ascending numbers above 0 and at most 1");
   require(positive_range(options.crop_ratio), "crop_ratio", "two ascending numbers above 0");
   require(options.horizontal_flip >= 0 && options.horizontal_flip <= 1, "horizontal_flip", "a probability");
+  validate(options.augmentation);
   require(options.mean.size() == 3, "mean", "three numbers");
   require(
       options.std.size() == 3 && std::all_of(options.std.begin(), options.std.end(), [](double v) { return v > 0; }),
@@ -129,9 +132,10 @@ std::vector<float> training_transform(const Image& image, const ImageTransformOp
   validate(options);
   const CropBox box =
       random_resized_crop_box(image.height, image.width, pair(options.crop_scale), pair(options.crop_ratio), random);
-  const Image resized = resize_bicubic(crop(image, box), options.image_size, options.image_size);
-  const bool mirror = random.coin(options.horizontal_flip);
-  return normalize(mirror ? flip_horizontal(resized) : resized, options.mean, options.std);
+  Image result = resize_bicubic(crop(image, box), options.image_size, options.image_size);
+  if (random.coin(options.horizontal_flip)) result = flip_horizontal(result);
+  if (options.rand_augment) result = rand_augment(result, options.augmentation, random);
+  return normalize(result, options.mean, options.std);
 }
 
 }  // namespace blip2

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -193,6 +194,76 @@ TEST(RandAugment, AppliesWhatIsDrawnInOrderAndIsReproducible) {
     changed = changed || actual.pixels != image.pixels;
   }
   EXPECT_TRUE(changed);
+}
+
+/** What training_transform does before it normalises, step by step. */
+Image cropped_and_mirrored(const Image& image, const ImageTransformOptions& options, Random& random) {
+  const CropBox box = random_resized_crop_box(image.height, image.width, {0.5, 1.0}, {3.0 / 4.0, 4.0 / 3.0}, random);
+  const Image resized = resize_bicubic(crop(image, box), options.image_size, options.image_size);
+  return random.coin(0.5) ? flip_horizontal(resized) : resized;
+}
+
+TEST(RandAugment, ComesAfterTheMirrorInTraining) {
+  const Image image = numbered(40, 30);
+  ImageTransformOptions options;
+  options.image_size = 24;
+  options.rand_augment = true;
+  options.augmentation.probability = 1;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Random random({seed}), same({seed});
+    const Image expected = rand_augment(cropped_and_mirrored(image, options, same), options.augmentation, same);
+    EXPECT_EQ(training_transform(image, options, random), normalize(expected, options.mean, options.std)) << seed;
+    EXPECT_EQ(random.bits(), same.bits()) << seed;
+  }
+}
+
+TEST(RandAugment, DrawsNoNumberWhereItIsNotAskedFor) {
+  const Image image = numbered(40, 30);
+  ImageTransformOptions options;
+  options.image_size = 24;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Random random({seed}), same({seed});
+    const Image expected = cropped_and_mirrored(image, options, same);
+    EXPECT_EQ(training_transform(image, options, random), normalize(expected, options.mean, options.std)) << seed;
+    EXPECT_EQ(random.bits(), same.bits()) << seed;
+  }
+  ImageTransformOptions augmented = options;
+  augmented.rand_augment = true;
+  EXPECT_EQ(evaluation_transform(image, augmented), evaluation_transform(image, options));
+}
+
+TEST(RandAugmentOptions, AreReadFromTheTransformsConfig) {
+  ImageTransformOptions options;
+  EXPECT_FALSE(options.rand_augment);
+  const nlohmann::json augmentation = {
+      {"operations", {"Rotate"}}, {"count", 1}, {"probability", 0.25}, {"level", 9}, {"lavis_overflow", true}};
+  read_config({{"rand_augment", true}, {"augmentation", augmentation}}, options, "run.json");
+  EXPECT_NO_THROW(validate(options));
+  EXPECT_TRUE(options.rand_augment);
+  EXPECT_EQ(write_config(options).at("augmentation"), augmentation);
+}
+
+TEST(RandAugmentOptions, AreChecked) {
+  const auto refused = [](auto change) {
+    ImageTransformOptions bad;
+    change(bad.augmentation);
+    validate(bad);
+  };
+  EXPECT_USER_ERROR(refused([](auto& o) { o.operations = {}; }),
+                    "image transform: 'augmentation.operations' must be at least one operation's name, found an empty "
+                    "list");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.operations.push_back("Solarize"); }),
+                    "image transform: 'augmentation.operations' has the unknown operation 'Solarize', expected one of "
+                    "Identity, AutoContrast, ");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.count = 0; }),
+                    "image transform: 'augmentation.count' must be from 1 to 10, found 0");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.count = 11; }), "'augmentation.count' must be from 1 to 10, found 11");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.probability = 1.5; }),
+                    "image transform: 'augmentation.probability' must be from 0 to 1, found 1.5");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.probability = std::nan(""); }), "'augmentation.probability' must be");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.level = -1; }),
+                    "image transform: 'augmentation.level' must be from 0 to 10, found -1");
+  EXPECT_USER_ERROR(refused([](auto& o) { o.level = 11; }), "'augmentation.level' must be from 0 to 10, found 11");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // From a picture to pixel values: Pillow's bicubic resampling to the bit, torchvision's random crop geometry and
-// normalisation as the PIL image processor computes it (Hugging Face spec 5.2, LAVIS spec, image processors).
+// normalisation as the PIL image processor computes it (Hugging Face spec 5.2, LAVIS spec, section 6).
 // Surprises: the evaluation transform ignores the aspect ratio, and resampling always goes horizontally first, as every
 // Pillow that published numbers were made with does (Pillow 13 changed that for some shapes).
 #pragma once
@@ -11,6 +11,7 @@
 #include "blip2/core/field_visitor.h"
 #include "blip2/core/random.h"
 #include "blip2/image/image.h"
+#include "blip2/image/rand_augment.h"
 
 namespace blip2 {
 
@@ -29,6 +30,10 @@ struct ImageTransformOptions {
   /** Range of the crop's width / height. */
   std::vector<double> crop_ratio = {3.0 / 4.0, 4.0 / 3.0};
   double horizontal_flip = 0.5;
+  /** Augments training pictures, as LAVIS's `blip_image_train` does and its `blip2_image_train` does not. */
+  bool rand_augment = false;
+  /** How, where `rand_augment` is true. */
+  RandAugmentOptions augmentation;
   /** CLIP's statistics, for pixels in [0, 1]. */
   std::vector<double> mean = {0.48145466, 0.4578275, 0.40821073};
   std::vector<double> std = {0.26862954, 0.26130258, 0.27577711};
@@ -65,7 +70,10 @@ std::vector<float> normalize(const Image& image, const std::vector<double>& mean
 /** Resizes to the square, whatever the aspect ratio, and normalises: [3, image_size, image_size]. Throws UserError. */
 std::vector<float> evaluation_transform(const Image& image, const ImageTransformOptions& options);
 
-/** Random crop, resize, random mirror, normalise: [3, image_size, image_size]. Throws UserError for bad options. */
+/**
+ * Random crop, resize, random mirror, RandAugment where it is asked for, normalise: [3, image_size, image_size].
+ * Without RandAugment it draws no number for it. Throws UserError for bad options.
+ */
 std::vector<float> training_transform(const Image& image, const ImageTransformOptions& options, Random& random);
 
 }  // namespace blip2
