@@ -23,6 +23,26 @@ TEST(TextProcessors, EveryTextComesOutAsInLavis) {
   }
 }
 
+TEST(TextProcessors, CaptionsTradeCharactersForSpacesAndQuestionsLoseThem) {
+  const std::string text = "Who's  there: the \"dog\"(s)? ";
+  EXPECT_EQ(process_caption(text), "who's there the dog s ?");
+  EXPECT_EQ(process_question(text), "who's  there the dogs?");
+  // Between two spaces stands a word of a question.
+  EXPECT_EQ(process_caption(text, 3), "who's there the");
+  EXPECT_EQ(process_question(text, 3), "who's  there");
+}
+
+TEST(TextProcessors, FiftyWordsAreKeptUnlessAskedOtherwise) {
+  std::string fifty = "w";
+  for (int i = 1; i < 50; ++i) fifty += " w";
+  for (const auto& text : {fifty, fifty + " x", fifty + " x x"}) {
+    EXPECT_EQ(process_caption(text), fifty);
+    EXPECT_EQ(process_question(text), fifty);
+  }
+  EXPECT_EQ(process_caption(fifty + " x", 51), fifty + " x");
+  EXPECT_EQ(process_question(fifty + " x", 51), fifty + " x");
+}
+
 TEST(TextProcessors, AsciiSeparatorsCountAsWhiteSpace) {
   EXPECT_EQ(process_caption("a\x1C\x1F"
                             "b"),
