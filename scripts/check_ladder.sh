@@ -9,7 +9,7 @@ cd "$root"
 
 "$scripts/list_sources.sh" . | { grep -E '^(include/blip2|src)/[^/]+/.*\.(h|hpp|cpp|cc|cu|cuh)$' || true; } | xargs -r -d '\n' awk '
   BEGIN {
-    count = split("core dist|image text nn|data vision qformer lm|generate|losses|models|checkpoint|eval trace|train|examples", rungs, "|")
+    count = split("core dist|image text nn|data vision qformer lm|generate|losses|models|checkpoint|eval|train|trace|examples", rungs, "|")
     for (i = 1; i <= count; i++) {
       many = split(rungs[i], names, " ")
       for (j = 1; j <= many; j++) rung[names[j]] = i

@@ -17,16 +17,23 @@ Recall recall(const at::Tensor& scores, const at::Tensor& right) {
 
 }  // namespace
 
-RetrievalScores retrieval_scores(const at::Tensor& scores, const std::vector<std::int64_t>& image_ids,
+RetrievalScores retrieval_scores(const at::Tensor& image_to_text, const at::Tensor& text_to_image,
+                                 const std::vector<std::int64_t>& image_ids,
                                  const std::vector<std::int64_t>& text_ids) {
-  TORCH_CHECK(scores.dim() == 2 && scores.size(0) == static_cast<std::int64_t>(image_ids.size()) &&
-                  scores.size(1) == static_cast<std::int64_t>(text_ids.size()),
-              "retrieval_scores: expected scores [", image_ids.size(), ", ", text_ids.size(), "], got ",
-              scores.sizes());
-  const at::Tensor precise = scores.to(torch::kDouble);
+  const auto images = static_cast<std::int64_t>(image_ids.size()), texts = static_cast<std::int64_t>(text_ids.size());
+  TORCH_CHECK(image_to_text.sizes() == at::IntArrayRef({images, texts}) &&
+                  text_to_image.sizes() == at::IntArrayRef({texts, images}),
+              "retrieval_scores: expected scores [", images, ", ", texts, "] and the other way round, got ",
+              image_to_text.sizes(), " and ", text_to_image.sizes());
   const at::Tensor right =
       torch::tensor(image_ids, torch::kLong).view({-1, 1}).eq(torch::tensor(text_ids, torch::kLong).view({1, -1}));
-  return {recall(precise, right), recall(precise.t(), right.t())};
+  return {recall(image_to_text.to(torch::kDouble), right), recall(text_to_image.to(torch::kDouble), right.t())};
+}
+
+RetrievalScores retrieval_scores(const at::Tensor& scores, const std::vector<std::int64_t>& image_ids,
+                                 const std::vector<std::int64_t>& text_ids) {
+  TORCH_CHECK(scores.dim() == 2, "retrieval_scores: expected scores [images, texts], got ", scores.sizes());
+  return retrieval_scores(scores, scores.t(), image_ids, text_ids);
 }
 
 }  // namespace blip2

@@ -75,6 +75,11 @@ class BeamSearch {
     return score / static_cast<float>(std::pow(static_cast<double>(length), search_.options.length_penalty));
   }
   std::int64_t new_length() const { return ids_.length() - search_.limits.prompt_length; }
+  /** What the log-probability of `new_tokens` is divided by the power of; `ended` where the last of them is the end. */
+  std::int64_t counted_length(std::int64_t new_tokens, bool ended) const {
+    if (!search_.options.length_counts_prompt) return new_tokens;
+    return search_.limits.prompt_length + new_tokens - (ended ? 1 : 0);
+  }
   /** Tensor row of a beam; before the first token all beams of an item share one row. */
   std::int64_t tensor_row(std::size_t item, std::int64_t beam) const {
     return shared_ ? static_cast<std::int64_t>(item) : static_cast<std::int64_t>(item) * beams_ + beam;
@@ -145,7 +150,7 @@ void BeamSearch::finish(Item& item, const std::vector<Candidate>& found, std::si
     const Candidate& candidate = found[c];
     Beam beam;
     beam.finished = candidate.hit && c < beams;
-    beam.score = penalised(candidate.score, new_length() + 1);
+    beam.score = penalised(candidate.score, counted_length(new_length() + 1, candidate.token == search_.special.end));
     if (full) beam.score += kWorst;
     if (!item.can_improve) beam.score += kWorst;
     if (!beam.finished) beam.score += kWorst;
@@ -167,7 +172,7 @@ void BeamSearch::check_improvement(Item& item) const {
   const bool look_ahead =
       search_.options.early_stopping == EarlyStopping::kNever && search_.options.length_penalty > 0.0;
   const std::int64_t length = look_ahead ? search_.limits.max_length - search_.limits.prompt_length : new_length();
-  const float reachable = penalised(item.running.front().score, length);
+  const float reachable = penalised(item.running.front().score, counted_length(length, /*ended=*/false));
   const float worst = std::min_element(item.finished.begin(), item.finished.end(), [](const Beam& a, const Beam& b) {
                         return a.score < b.score;
                       })->score;

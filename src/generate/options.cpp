@@ -139,6 +139,7 @@ void visit_fields(FieldVisitor& visitor, GenerationOptions& options) {
                            : early_stopping == "never" ? EarlyStopping::kNever
                                                        : EarlyStopping::kNo;
   visitor.field("length_penalty", options.length_penalty);
+  visitor.field("length_counts_prompt", options.length_counts_prompt);
   visitor.field("do_sample", options.do_sample);
   visitor.field("seed", options.seed);
   visitor.field("temperature", options.temperature);

@@ -117,7 +117,8 @@ at::Tensor T5LanguageModelImpl::decoder_inputs(const at::Tensor& labels) const {
   return shifted.masked_fill(shifted.eq(kIgnoredLabel), options_.pad_token_id);
 }
 
-at::Tensor T5LanguageModelImpl::decode(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace) {
+at::Tensor T5LanguageModelImpl::decode(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace,
+                                       const at::Tensor& decoder_mask) {
   TORCH_CHECK(decoder_ids.dim() == 2 && decoder_ids.size(0) == prompt.embeds.size(0), "T5: expected decoder ids for ",
               prompt.embeds.size(0), " rows, got ", decoder_ids.sizes());
   const at::Tensor encoded = encode(prompt, trace != nullptr ? &trace->encoder_hidden_states : nullptr);
@@ -125,12 +126,14 @@ at::Tensor T5LanguageModelImpl::decode(const Prompt& prompt, const at::Tensor& d
   T5Pass pass;
   pass.memory = &memory;
   pass.dropout = is_training() ? options_.dropout_rate : 0.0;
+  if (decoder_mask.defined()) pass.padding = padding_mask(decoder_mask, encoded.scalar_type());
   pass.hidden_states = trace != nullptr ? &trace->decoder_hidden_states : nullptr;
   return decoder_->forward(embed(decoder_ids), pass);
 }
 
-at::Tensor T5LanguageModelImpl::logits(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace) {
-  return head(decode(prompt, decoder_ids, trace));
+at::Tensor T5LanguageModelImpl::logits(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace,
+                                       const at::Tensor& decoder_mask) {
+  return head(decode(prompt, decoder_ids, trace, decoder_mask));
 }
 
 at::Tensor T5LanguageModelImpl::loss(const Prompt& prompt, const at::Tensor& labels) {

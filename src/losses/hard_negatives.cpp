@@ -4,19 +4,25 @@
 
 namespace blip2 {
 
+at::Tensor positive_mask(std::int64_t batch, std::int64_t all, std::int64_t first_row, const at::Tensor& ids,
+                         const at::Tensor& all_ids) {
+  TORCH_CHECK(first_row >= 0 && first_row + batch <= all, "positive_mask: rows ", first_row, " to ", first_row + batch,
+              " do not lie among ", all, " gathered ones");
+  at::Tensor positives = torch::zeros({batch, all}, torch::kBool);
+  positives.slice(1, first_row, first_row + batch).fill_diagonal_(true);
+  if (!ids.defined()) return positives;
+  return positives.to(ids.device()).logical_or(ids.view({-1, 1}).eq(all_ids.view({1, -1})));
+}
+
 at::Tensor negative_weights(const at::Tensor& similarities, std::int64_t first_row, const at::Tensor& ids,
                             const at::Tensor& all_ids, NegativeRule rule) {
   torch::NoGradGuard no_grad;
-  const std::int64_t batch = similarities.size(0), all = similarities.size(1);
-  TORCH_CHECK(first_row >= 0 && first_row + batch <= all, "negative_weights: rows ", first_row, " to ",
-              first_row + batch, " do not lie among ", all, " gathered ones");
-  at::Tensor own = torch::zeros({batch, all}, similarities.options().dtype(torch::kBool));
-  own.slice(1, first_row, first_row + batch).fill_diagonal_(true);
-  if (rule == NegativeRule::kSoftmaxThenMask) {
-    return (similarities.softmax(1) + 1e-4).masked_fill(own, 0.0);
-  }
-  if (ids.defined()) own = own.logical_or(ids.view({-1, 1}).eq(all_ids.view({1, -1})));
-  return similarities.masked_fill(own, -10000.0).softmax(1);
+  const bool ignores_ids = rule == NegativeRule::kSoftmaxThenMask;
+  const at::Tensor positives =
+      positive_mask(similarities.size(0), similarities.size(1), first_row, ignores_ids ? at::Tensor() : ids, all_ids)
+          .to(similarities.device());
+  if (ignores_ids) return (similarities.softmax(1) + 1e-4).masked_fill(positives, 0.0);
+  return similarities.masked_fill(positives, -10000.0).softmax(1);
 }
 
 HardNegatives draw_hard_negatives(const at::Tensor& image_to_text_weights, const at::Tensor& text_to_image_weights,

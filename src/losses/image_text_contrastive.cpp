@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "blip2/losses/hard_negatives.h"
+
 namespace blip2 {
 
 at::Tensor best_query_similarity(const at::Tensor& image_features, const at::Tensor& text_features) {
@@ -18,15 +20,9 @@ ContrastiveLoss image_text_contrastive(const ContrastiveInput& input, double lab
   // [G, Q, E] . [B, E] -> best query of each gathered picture for each of our texts
   result.text_to_image = best_query_similarity(input.all_image_features, input.text_features).t() / input.temperature;
 
-  at::Tensor targets;  // rows sum to one before smoothing
-  if (input.image_ids.defined()) {
-    const at::Tensor same =
-        input.image_ids.view({-1, 1}).eq(input.all_image_ids.view({1, -1})).to(result.image_to_text);
-    targets = same / same.sum(1, true);
-  } else {
-    targets = torch::zeros({batch, all}, result.image_to_text.options());
-    targets.slice(1, input.first_row, input.first_row + batch).fill_diagonal_(1.0);
-  }
+  const at::Tensor positives =
+      positive_mask(batch, all, input.first_row, input.image_ids, input.all_image_ids).to(result.image_to_text);
+  at::Tensor targets = positives / positives.sum(1, true);  // rows sum to one before smoothing too
   targets = (1.0 - label_smoothing) * targets + label_smoothing / static_cast<double>(all);
   auto cross_entropy = [&](const at::Tensor& logits) { return -(targets * logits.log_softmax(1)).sum(1).mean(); };
   result.loss = 0.5 * (cross_entropy(result.image_to_text) + cross_entropy(result.text_to_image));

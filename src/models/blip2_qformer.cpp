@@ -72,8 +72,12 @@ at::Tensor Blip2QFormerImpl::text_features(const at::Tensor& text_output) {
   return l2_normalize(text_projection(text_output.select(1, 0)));
 }
 
-at::Tensor Blip2QFormerImpl::match(const std::vector<KeyValue>& image_memory, const TextTokens& text,
-                                   QFormerTrace* trace) {
+at::Tensor Blip2QFormerImpl::text_token_features(const at::Tensor& text_output) {
+  return l2_normalize(text_projection(text_output));
+}
+
+at::Tensor Blip2QFormerImpl::encode_pair(const std::vector<KeyValue>& image_memory, const TextTokens& text,
+                                         QFormerTrace* trace) {
   QFormerInput input;
   input.query_embeds = expand_queries(text.ids.size(0));
   input.text_embeds = embeddings(text.ids);
@@ -81,17 +85,23 @@ at::Tensor Blip2QFormerImpl::match(const std::vector<KeyValue>& image_memory, co
   const at::Tensor visible = bidirectional_mask(text.mask, options_.num_query_tokens).slice(2, 0, 1);
   input.self_mask = additive_mask(visible, query_tokens.scalar_type());
   input.image_memory = &image_memory;
-  return itm_head(qformer->forward(input, trace).query);
+  return qformer->forward(input, trace).query;
 }
 
-at::Tensor Blip2QFormerImpl::generation_logits(const std::vector<KeyValue>& query_memory, const TextTokens& text) {
+at::Tensor Blip2QFormerImpl::match(const std::vector<KeyValue>& image_memory, const TextTokens& text,
+                                   QFormerTrace* trace) {
+  return itm_head(encode_pair(image_memory, text, trace));
+}
+
+at::Tensor Blip2QFormerImpl::generation_logits(const std::vector<KeyValue>& query_memory, const TextTokens& text,
+                                               QFormerTrace* trace) {
   const std::int64_t queries = options_.num_query_tokens, length = text.ids.size(1);
   QFormerInput input;
   input.text_embeds = embeddings(text.ids);
   const at::Tensor text_rows = multimodal_causal_mask(text.mask, queries).narrow(2, queries, length);
   input.self_mask = additive_mask(text_rows, query_tokens.scalar_type());
   input.prefix = &query_memory;
-  return itg_head(qformer->forward(input).text, embeddings->word_embeddings->weight);
+  return itg_head(qformer->forward(input, trace).text, embeddings->word_embeddings->weight);
 }
 
 RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, const RepresentationOptions& options,
@@ -122,7 +132,8 @@ RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, 
     };
     result.negatives = draw_hard_negatives(weights(itc.image_to_text), weights(itc.text_to_image));
   }
-  result.matching = matching_loss(batch, image, result.negatives, group);
+  result.matching_logits = matching_triples(batch, image, result.negatives, group);
+  result.matching = image_text_matching(result.matching_logits, batch.pixels.size(0));
 
   // 4. Generation.
   result.generation = generation_loss(batch, image, options);
@@ -134,9 +145,9 @@ RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, 
   return result;
 }
 
-at::Tensor Blip2QFormerImpl::matching_loss(const RepresentationBatch& batch, const ImageQueries& image,
-                                           const HardNegatives& negatives, const std::shared_ptr<ProcessGroup>& group) {
-  const std::int64_t size = batch.pixels.size(0);
+at::Tensor Blip2QFormerImpl::matching_triples(const RepresentationBatch& batch, const ImageQueries& image,
+                                              const HardNegatives& negatives,
+                                              const std::shared_ptr<ProcessGroup>& group) {
   const TextTokens all{group->all_gather(batch.text.ids), group->all_gather(batch.text.mask)};
   // Texts: positive, positive, negative; pictures: positive, negative, positive.
   TextTokens text;
@@ -154,7 +165,7 @@ at::Tensor Blip2QFormerImpl::matching_loss(const RepresentationBatch& batch, con
     const KeyValue &own = image.image_memory[i], &other = negative_memory[i];
     memory.push_back({torch::cat({own.key, other.key, own.key}), torch::cat({own.value, other.value, own.value})});
   }
-  return image_text_matching(matching_logits(match(memory, text)), size);
+  return matching_logits(match(memory, text));
 }
 
 at::Tensor Blip2QFormerImpl::generation_loss(const RepresentationBatch& batch, const ImageQueries& image,

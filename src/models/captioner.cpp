@@ -64,12 +64,16 @@ std::vector<std::vector<Caption>> caption_pictures(GeneratorModel& generator, co
     request.ids = torch::cat({torch::full({pixels.size(0), queries}, placeholder, torch::kLong), text.ids}, 1);
     request.ids_mask = request.prompt.mask;
   }
+  return captions_of(generate(language_model, request, options), *generator.tokenizer);
+}
+
+std::vector<std::vector<Caption>> captions_of(const Generated& generated, const Tokenizer& tokenizer) {
   std::vector<std::vector<Caption>> captions;
-  for (const auto& row : generate(language_model, request, options)) {
+  for (const auto& row : generated) {
     auto& answers = captions.emplace_back();
     for (const Hypothesis& hypothesis : row) {
-      answers.push_back({trimmed(generator.tokenizer->decode(hypothesis.new_tokens)), hypothesis.new_tokens,
-                         hypothesis.score, hypothesis.token_log_probabilities});
+      answers.push_back({trimmed(tokenizer.decode(hypothesis.new_tokens)), hypothesis.new_tokens, hypothesis.score,
+                         hypothesis.token_log_probabilities});
     }
   }
   return captions;

@@ -64,10 +64,6 @@ at::Tensor trace_t5(T5LanguageModelImpl& model, const Prompt& prompt, const Lang
   return model.loss(prompt, input.labels);
 }
 
-at::Tensor l2_normalize(const at::Tensor& x) {
-  return torch::nn::functional::normalize(x, torch::nn::functional::NormalizeFuncOptions().dim(-1));
-}
-
 /** All tokens of a text pass whose positions count from `first_position`, projected and normalised. */
 at::Tensor projected_text(Blip2QFormerImpl& model, const TextTokens& text, std::int64_t first_position,
                           at::Tensor* hidden = nullptr) {
@@ -77,7 +73,7 @@ at::Tensor projected_text(Blip2QFormerImpl& model, const TextTokens& text, std::
   input.self_mask = additive_mask(unimodal_mask(text.mask, /*num_queries=*/0), model.query_tokens.scalar_type());
   const at::Tensor output = model.qformer->forward(input).text;
   if (hidden != nullptr) *hidden = output;
-  return l2_normalize(model.text_projection(output));
+  return model.text_token_features(output);
 }
 
 /** Matching: every picture with the text of its row. */

@@ -9,8 +9,10 @@
 #include "blip2/models/published_folder.h"
 #include "blip2/trace/model_trace.h"
 #include "blip2/vision/eva_vit.h"
+#include "trace/case_run.h"
 #include "trace/generation_case.h"
 #include "trace/image_case.h"
+#include "trace/lavis_case.h"
 #include "trace/logits_processor_case.h"
 #include "trace/tokenizer_case.h"
 
@@ -20,30 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/** A case and what has been computed for it so far. */
-struct Run {
-  NamedTensors inputs;
-  json asked;
-  bool double_precision = false;
-  NamedTensors trace;
-  json answers = json::object();
-
-  at::Tensor input(const std::string& name) const {
-    const auto found = inputs.find(name);
-    if (found == inputs.end()) throw UserError("the case's inputs.safetensors holds no tensor '" + name + "'");
-    return in_dtype(found->second);
-  }
-  at::Tensor optional_input(const std::string& name) const {
-    return inputs.count(name) != 0 ? in_dtype(inputs.at(name)) : at::Tensor();
-  }
-  at::Tensor in_dtype(const at::Tensor& tensor) const {
-    return tensor.is_floating_point() ? tensor.to(double_precision ? at::kDouble : at::kFloat) : tensor;
-  }
-};
-
 constexpr std::int64_t kBatch = 3;  // pictures of the forward passes
 
-at::Tensor trace_forward(Run& run, Blip2GeneratorImpl& model, const at::Tensor& projected, const std::string& side) {
+at::Tensor trace_forward(CaseRun& run, Blip2GeneratorImpl& model, const at::Tensor& projected,
+                         const std::string& side) {
   const std::string prefix = "forward." + side + ".";
   LanguageInput input;
   input.text = {run.input(prefix + "input_ids"), run.input(prefix + "attention_mask")};
@@ -52,7 +34,7 @@ at::Tensor trace_forward(Run& run, Blip2GeneratorImpl& model, const at::Tensor& 
   return trace_language(model, projected, input, prefix, run.trace);
 }
 
-void run_generative(Run& run, const fs::path& folder) {
+void run_generative(CaseRun& run, const fs::path& folder) {
   GeneratorModel generator = load_published_generator(folder);
   auto& model = *generator.model;
   if (run.double_precision) model.to(at::kDouble);
@@ -77,7 +59,7 @@ void run_generative(Run& run, const fs::path& folder) {
   run.answers["rank_answers"] = rank_case_answers(generator, all, run.asked.value("rank_answers", json::array()));
 }
 
-void run_sizes(Run& run, const fs::path& folder) {
+void run_sizes(CaseRun& run, const fs::path& folder) {
   const torch::NoGradGuard no_grad;
   GeneratorModel generator = load_published_generator(folder);
   auto& model = *generator.model;
@@ -104,7 +86,7 @@ void run_sizes(Run& run, const fs::path& folder) {
   }
 }
 
-void run_retrieval(Run& run, const fs::path& folder) {
+void run_retrieval(CaseRun& run, const fs::path& folder) {
   RepresentationModel loaded = load_published_retrieval(folder);
   auto& model = *loaded.model;
   if (run.double_precision) model.to(at::kDouble);
@@ -119,7 +101,7 @@ void run_retrieval(Run& run, const fs::path& folder) {
   if (loss.defined()) trace_gradients(model, loss, run.trace);
 }
 
-void run_model(Run& run, const fs::path& model) {
+void run_model(CaseRun& run, const fs::path& model) {
   if (!is_published(load_model_config(model))) {
     throw UserError("'" + model.string() + "' is no BLIP-2 model: expected model_type blip-2");
   }
@@ -132,32 +114,37 @@ void run_model(Run& run, const fs::path& model) {
   }
 }
 
-/** Whether it reads inputs.safetensors; else it has files of its own. */
-bool reads_tensors(const fs::path& folder) {
-  return !fs::exists(folder / "files");
+void run_case(CaseRun& run) {
+  if (fs::exists(run.folder / "model")) {
+    run_model(run, run.folder / "model");
+  } else if (run_lavis_case(run)) {
+    return;
+  } else if (run.asked.contains("cases")) {
+    run.answers = run_logits_processors(run.asked, run.inputs, run.trace);
+  } else if (run.asked.contains("crops")) {
+    run.answers = run_images(run.folder, run.asked, run.trace);
+  } else {
+    throw UserError("'" + run.folder.string() +
+                    "' is no reference case: expected model/, or an expected.json and inputs.safetensors of one that "
+                    "this program knows");
+  }
 }
 
 }  // namespace
 
-std::vector<fs::path> run_reference_case(const fs::path& folder, const fs::path& output, const CaseOptions& options) {
+std::vector<std::filesystem::path> run_reference_case(const std::filesystem::path& folder,
+                                                      const std::filesystem::path& output, const CaseOptions& options) {
   std::vector<fs::path> written;
-  Run run;
+  CaseRun run;
+  run.folder = folder;
   run.double_precision = options.double_precision;
   if (fs::exists(folder / "models.json")) {
     run.answers = run_tokenizers(folder, output, written);
   } else {
-    if (reads_tensors(folder)) run.inputs = load_safetensors(folder / "inputs.safetensors");
-    run.asked = load_json(folder / "expected.json");
-    if (fs::exists(folder / "model")) {
-      run_model(run, folder / "model");
-    } else if (run.asked.contains("cases")) {
-      run.answers = run_logits_processors(run.asked, run.inputs, run.trace);
-    } else if (run.asked.contains("crops")) {
-      run.answers = run_images(folder, run.asked, run.trace);
-    } else {
-      throw UserError("'" + folder.string() +
-                      "' is no reference case: expected model/, or an expected.json with 'cases' or 'crops'");
-    }
+    const fs::path inputs = folder / "inputs.safetensors", asked = folder / "expected.json";
+    if (fs::exists(inputs)) run.inputs = load_safetensors(inputs);
+    if (fs::exists(asked) || run.inputs.empty()) run.asked = load_json(asked);
+    run_case(run);
   }
   fs::create_directories(output);
   if (!run.trace.empty()) {

@@ -11,7 +11,8 @@ namespace blip2 {
 namespace {
 
 const std::vector<std::string>& known_schedules() {
-  static const std::vector<std::string> names = {"linear_warmup_cosine", "constant", "lavis_epoch_cosine"};
+  static const std::vector<std::string> names = {"linear_warmup_cosine", "constant", "lavis_epoch_cosine",
+                                                 "lavis_epoch_step"};
   return names;
 }
 
@@ -36,6 +37,7 @@ void visit_fields(FieldVisitor& visitor, ScheduleOptions& options) {
   visitor.field("min_learning_rate", options.min_learning_rate);
   visitor.field("warmup_learning_rate", options.warmup_learning_rate);
   visitor.field("warmup_steps", options.warmup_steps);
+  visitor.field("decay_rate", options.decay_rate);
 }
 
 void check_schedule(const ScheduleOptions& options) {
@@ -53,18 +55,28 @@ void check_schedule(const ScheduleOptions& options) {
   check("min_learning_rate", options.min_learning_rate);
   check("warmup_learning_rate", options.warmup_learning_rate);
   check("warmup_steps", static_cast<double>(options.warmup_steps));
+  if (options.decay_rate > 0 && options.decay_rate <= 1) return;
+  throw UserError("'decay_rate' must be above 0 and at most 1, found " + std::to_string(options.decay_rate));
 }
 
-double lavis_epoch_cosine(const ScheduleOptions& options, std::int64_t epoch, std::int64_t step_in_epoch,
-                          std::int64_t epochs) {
-  return epoch == 0 ? warmup(options, step_in_epoch) : cosine(options, epoch, epochs);
+bool needs_epochs(const ScheduleOptions& options) {
+  return options.schedule == "lavis_epoch_cosine" || options.schedule == "lavis_epoch_step";
+}
+
+double lavis_learning_rate(const ScheduleOptions& options, std::int64_t epoch, std::int64_t step_in_epoch,
+                           std::int64_t epochs) {
+  if (epoch == 0) return warmup(options, step_in_epoch);
+  if (options.schedule == "constant") return options.learning_rate;
+  if (options.schedule == "lavis_epoch_cosine") return cosine(options, epoch, epochs);
+  const double decayed = options.learning_rate * std::pow(options.decay_rate, static_cast<double>(epoch));
+  return std::max(options.min_learning_rate, decayed);
 }
 
 double learning_rate_at(const ScheduleOptions& options, std::int64_t step, std::int64_t total_steps,
                         std::int64_t steps_per_epoch) {
-  if (options.schedule == "lavis_epoch_cosine") {
+  if (needs_epochs(options)) {
     const std::int64_t epochs = (total_steps + steps_per_epoch - 1) / steps_per_epoch;
-    return lavis_epoch_cosine(options, step / steps_per_epoch, step % steps_per_epoch, epochs);
+    return lavis_learning_rate(options, step / steps_per_epoch, step % steps_per_epoch, epochs);
   }
   if (step < options.warmup_steps) return warmup(options, step);
   if (options.schedule == "constant") return options.learning_rate;

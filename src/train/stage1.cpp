@@ -10,6 +10,7 @@
 #include "blip2/models/bert.h"
 #include "blip2/models/run_folder.h"
 #include "blip2/text/load_tokenizer.h"
+#include "blip2/train/layer_decay.h"
 
 namespace blip2 {
 namespace {
@@ -25,6 +26,7 @@ NegativeRule negative_rule(const std::string& name) {
 void visit_fields(FieldVisitor& visitor, Stage1Options::Vision& options) {
   visitor.field("weights", options.weights);
   visitor.field("frozen", options.frozen);
+  visitor.field("layer_decay", options.layer_decay);
 }
 
 void visit_fields(FieldVisitor& visitor, Stage1Options::Initialization& options) {
@@ -54,6 +56,9 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
         "vision.frozen is true, but vision.weights names no folder: a random image encoder must not be "
         "frozen; name one or set vision.frozen=false");
   }
+  if (options_.vision.frozen && options_.vision.layer_decay != 1.0) {
+    throw UserError("vision.layer_decay is set, but the image encoder is frozen: set vision.frozen=false to train it");
+  }
   const auto& positives = options_.loss.positives;
   if (positives != "own" && positives != "same_image" && positives != "same_image_or_caption") {
     throw UserError("loss.positives is '" + positives + "', expected own, same_image or same_image_or_caption");
@@ -81,6 +86,7 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
                     std::to_string(options_.model.qformer_config.max_position_embeddings));
   }
   const std::int64_t image_size = options_.model.vision_config.image_size;
+  layer_decay_ = vision_layer_decay(options_.model.vision_config, options_.vision.layer_decay);
   loader_ = make_training_loader(options_.data, image_size, options_.train.seed);
   validation_ = make_validation_loader(options_.data, image_size);
   model_ = Blip2QFormer(options_.model);
@@ -130,9 +136,24 @@ std::int64_t Stage1Task::next_batch(std::int64_t position) {
 }
 
 StepLosses Stage1Task::losses(std::int64_t) {
-  const RepresentationLosses losses = model_->losses(to_device(batch_), representation_, single_process_group());
+  const RepresentationBatch batch = to_device(batch_);
+  const RepresentationLosses losses = model_->losses(batch, representation_, single_process_group());
+  inspected_ = {{"pixels", batch.pixels},
+                {"input_ids", batch.text.ids},
+                {"attention_mask", batch.text.mask},
+                {"negative_image_rows", losses.negatives.image_rows},
+                {"negative_text_rows", losses.negatives.text_rows}};
+  if (batch.image_ids.defined()) inspected_["image_ids"] = batch.image_ids;
   return {losses.total,
           {{"contrastive", losses.contrastive}, {"matching", losses.matching}, {"generation", losses.generation}}};
+}
+
+double Stage1Task::learning_rate_scale(const std::string& name) const {
+  return layer_decay_(name);
+}
+
+NamedTensors Stage1Task::inspect_batch() const {
+  return inspected_;
 }
 
 Metrics Stage1Task::validate(std::int64_t) {

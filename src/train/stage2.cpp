@@ -143,7 +143,12 @@ std::int64_t Stage2Task::next_batch(std::int64_t position) {
 }
 
 StepLosses Stage2Task::losses(std::int64_t) {
-  return {model_.model->loss(to_device(batch_, position_)), {}};
+  const GenerationBatch batch = to_device(batch_, position_);
+  inspected_ = {{"pixels", batch.pixels},
+                {"input_ids", batch.text.ids},
+                {"attention_mask", batch.text.mask},
+                {"labels", batch.labels}};
+  return {model_.model->loss(batch), {}};
 }
 
 Metrics Stage2Task::validate(std::int64_t) {

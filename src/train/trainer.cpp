@@ -33,13 +33,15 @@ void check_options(const TrainerOptions& options, std::int64_t batches_per_epoch
   check_at_least("checkpoint_every", options.checkpoint_every, 0);
   check_at_least("keep_checkpoints", options.keep_checkpoints, 0);
   check_at_least("max_skipped_steps", options.max_skipped_steps, 1);
+  check_at_least("record_steps", options.record_steps, 0);
   check_at_least("threads", options.threads, 0);
   if (!(options.max_grad_norm >= 0)) {
     throw UserError("'max_grad_norm' must be 0 or more, found " + std::to_string(options.max_grad_norm));
   }
   check_schedule(options.schedule);
-  if (options.schedule.schedule == "lavis_epoch_cosine" && batches_per_epoch == 0) {
-    throw UserError("schedule 'lavis_epoch_cosine' needs data with epochs: choose 'linear_warmup_cosine'");
+  if (needs_epochs(options.schedule) && batches_per_epoch == 0) {
+    throw UserError("schedule '" + options.schedule.schedule +
+                    "' needs data with epochs: choose 'linear_warmup_cosine'");
   }
 }
 
@@ -90,6 +92,7 @@ void visit_fields(FieldVisitor& visitor, TrainerOptions& options) {
   visitor.field("checkpoint_every", options.checkpoint_every);
   visitor.field("keep_checkpoints", options.keep_checkpoints);
   visitor.field("max_skipped_steps", options.max_skipped_steps);
+  visitor.field("record_steps", options.record_steps);
   visitor.field("threads", options.threads);
 }
 
@@ -97,13 +100,13 @@ int exit_code(TrainResult result) {
   return result == TrainResult::kInterrupted ? kInterruptedExitCode : 0;
 }
 
-Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress,
-                 const AdamW::LearningRateScale& scale)
+Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress)
     : task_(task),
       options_(options),
       run_(std::move(run)),
       progress_(progress),
-      optimizer_(trainable_parameters(task.module()), options.optimizer, scale) {
+      optimizer_(trainable_parameters(task.module()), options.optimizer,
+                 [&task](const std::string& name) { return task.learning_rate_scale(name); }) {
   check_options(options_, task_.batches_per_epoch());
   if (optimizer_.parameter_count() == 0) throw UserError("nothing to train: every parameter of the model is frozen");
   if (options_.threads > 0) at::set_num_threads(static_cast<int>(options_.threads));
@@ -175,35 +178,54 @@ TrainResult Trainer::run() {
 
 StepRecord Trainer::train_step() {
   const auto start = Clock::now();
-  const std::int64_t micro_batches = options_.accumulation_steps;
-  const std::int64_t steps_per_epoch = std::max<std::int64_t>(task_.batches_per_epoch() / micro_batches, 1);
+  const std::int64_t steps_per_epoch =
+      std::max<std::int64_t>(task_.batches_per_epoch() / options_.accumulation_steps, 1);
   StepRecord record;
   record.sample_unit = task_.sample_unit();
   record.learning_rate = learning_rate_at(options_.schedule, step_, options_.steps, steps_per_epoch);
-  LossMean mean(micro_batches);
   optimizer_.zero_gradients();
-  for (std::int64_t i = 0; i < micro_batches; ++i) {
-    // 1. batch
-    const auto asked = Clock::now();
-    record.samples += task_.next_batch(step_ * micro_batches + i);
-    record.data_seconds += seconds_since(asked);
-    // 2. forward
-    const StepLosses losses = task_.losses(step_);
-    // 3. backward
-    (losses.total / static_cast<double>(micro_batches)).backward();
-    mean.add(losses);
-  }
+  const std::vector<NamedTensors> batches = accumulate_gradients(record);  // 1-3 batch, forward, backward
   // 4. optimise
   record.grad_norm = optimizer_.clip_gradients(options_.max_grad_norm);
-  mean.read(record);
   record.skipped = !std::isfinite(record.loss) || !std::isfinite(record.grad_norm);
   if (!record.skipped) optimizer_.step(record.learning_rate);
   optimizer_.zero_gradients();
   skipped_ += record.skipped ? 1 : 0;
   skipped_in_row_ = record.skipped ? skipped_in_row_ + 1 : 0;
   record.step = ++step_;
+  if (step_ <= options_.record_steps) write_batches(batches, "recorded");
+  if (skipped_in_row_ == 1) write_batches(batches, "skipped");
   record.seconds = seconds_since(start);
   return record;
+}
+
+std::vector<NamedTensors> Trainer::accumulate_gradients(StepRecord& record) {
+  std::vector<NamedTensors> batches;
+  const std::int64_t micro_batches = options_.accumulation_steps;
+  LossMean mean(micro_batches);
+  for (std::int64_t i = 0; i < micro_batches; ++i) {
+    const auto asked = Clock::now();
+    record.samples += task_.next_batch(step_ * micro_batches + i);
+    record.data_seconds += seconds_since(asked);
+    const StepLosses losses = task_.losses(step_);
+    batches.push_back(task_.inspect_batch());
+    (losses.total / static_cast<double>(micro_batches)).backward();
+    mean.add(losses);
+  }
+  mean.read(record);
+  return batches;
+}
+
+void Trainer::write_batches(const std::vector<NamedTensors>& batches, const std::string& folder) const {
+  const std::filesystem::path place = run_.output / folder;
+  std::error_code refused;
+  std::filesystem::create_directories(place, refused);
+  if (refused) throw WorldError("cannot create '" + place.string() + "': " + refused.message());
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    if (batches[i].empty()) continue;
+    const std::string part = batches.size() > 1 ? "-" + std::to_string(i) : "";
+    save_safetensors(batches[i], place / ("step-" + std::to_string(step_) + part + ".safetensors"));
+  }
 }
 
 Metrics Trainer::validate() {
@@ -237,9 +259,12 @@ void Trainer::stop_when_hopeless() const {
   const std::string kept = saved_step_ >= 0 ? "the checkpoint of step " + std::to_string(saved_step_) +
                                                   " is kept in '" + checkpoint_folder(run_.output).string() + "'"
                                             : "no checkpoint was written yet";
+  const std::string batch = run_.output.string() + "/skipped/step-" + std::to_string(step_ - skipped_in_row_ + 1);
   throw UserError("a loss or gradient was not finite in " + std::to_string(skipped_in_row_) +
                   " steps in a row, the last of them step " + std::to_string(step_) + ": " + kept +
-                  "; lower 'learning_rate' or set 'max_grad_norm'");
+                  "; look at the first batch ('" + batch +
+                  "*.safetensors'), lower 'learning_rate' or set "
+                  "'max_grad_norm'");
 }
 
 }  // namespace blip2

@@ -293,7 +293,8 @@ TEST(ReferenceCase, RefusesWhatIsNoCase) {
   save_safetensors({{"logits", torch::zeros({1})}}, folder.path() / "inputs.safetensors");
   std::ofstream(folder.path() / "expected.json") << "{}";
   EXPECT_USER_ERROR(run_reference_case(folder.path(), folder.path() / "out", {}),
-                    "' is no reference case: expected model/, or an expected.json with 'cases' or 'crops'");
+                    "' is no reference case: expected model/, or an expected.json and inputs.safetensors of one that "
+                    "this program knows");
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ TEST(LavisEpochCosine, EqualsTheNumbersOfLavisExactly) {
     options.warmup_steps = settings["warmup_steps"];
     options.warmup_learning_rate = settings.value("warmup_start_lr", options.learning_rate);
     for (const auto& row : run["epoch_step_lr"]) {
-      EXPECT_EQ(lavis_epoch_cosine(options, row[0], row[1], settings["max_epoch"]), row[2].get<double>()) << row;
+      EXPECT_EQ(lavis_learning_rate(options, row[0], row[1], settings["max_epoch"]), row[2].get<double>()) << row;
       ++compared;
     }
   }
@@ -28,7 +28,7 @@ TEST(LavisEpochCosine, IsReachedThroughTheStepOfTheRun) {
   ScheduleOptions options;
   options.schedule = "lavis_epoch_cosine";
   options.warmup_steps = 3;
-  EXPECT_EQ(learning_rate_at(options, 2, 12, 4), lavis_epoch_cosine(options, 0, 2, 3));
+  EXPECT_EQ(learning_rate_at(options, 2, 12, 4), lavis_learning_rate(options, 0, 2, 3));
   EXPECT_EQ(learning_rate_at(options, 4, 12, 4), 7.75e-5);
   EXPECT_EQ(learning_rate_at(options, 7, 11, 4), 7.75e-5);  // a last epoch that is cut short counts as one
   EXPECT_EQ(learning_rate_at(options, 8, 12, 4), 3.250000000000001e-5);

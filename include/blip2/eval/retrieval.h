@@ -24,4 +24,8 @@ struct RetrievalScores {
 RetrievalScores retrieval_scores(const at::Tensor& scores, const std::vector<std::int64_t>& image_ids,
                                  const std::vector<std::int64_t>& text_ids);
 
+/** The same where the directions have scores of their own: [images, texts] and [texts, images]. */
+RetrievalScores retrieval_scores(const at::Tensor& image_to_text, const at::Tensor& text_to_image,
+                                 const std::vector<std::int64_t>& image_ids, const std::vector<std::int64_t>& text_ids);
+
 }  // namespace blip2

@@ -36,6 +36,8 @@ struct GenerationOptions {
   std::int64_t num_return_sequences = 1;
   EarlyStopping early_stopping = EarlyStopping::kNo;
   double length_penalty = 1.0;  // exponent of the length that a hypothesis' log-probability is divided by
+  /** That length counts the prompt's ids and not the end token, as in transformers before 4.36 and so in LAVIS. */
+  bool length_counts_prompt = false;
   bool do_sample = false;
   std::int64_t seed = 0;
 

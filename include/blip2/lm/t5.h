@@ -78,7 +78,8 @@ class T5LanguageModelImpl : public torch::nn::Module, public LanguageModel {
    * Logits [B, L, vocab_size] of decoder inputs int64 [B, L] (the start token and what follows it), in the model's
    * dtype. Fills the trace when it is not null. Differentiable. Throws (TORCH_CHECK) for wrong shapes.
    */
-  at::Tensor logits(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace = nullptr);
+  at::Tensor logits(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace = nullptr,
+                    const at::Tensor& decoder_mask = {});
 
   /** Labels int64 [B, L] as decoder inputs: shifted right behind the start token, padding in place of -100. */
   at::Tensor decoder_inputs(const at::Tensor& labels) const;
@@ -101,7 +102,8 @@ class T5LanguageModelImpl : public torch::nn::Module, public LanguageModel {
 
  private:
   at::Tensor encode(const Prompt& prompt, std::vector<at::Tensor>* hidden_states);
-  at::Tensor decode(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace);
+  at::Tensor decode(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace,
+                    const at::Tensor& decoder_mask = {});
   at::Tensor head(const at::Tensor& hidden) const;
   /** What is computed in; matrices may be kept narrower (nn/linear.h). */
   at::ScalarType dtype() const;

@@ -19,9 +19,15 @@ enum class NegativeRule {
 };
 
 /**
- * Sampling weights [B, G] from similarities [B, G] (already divided by the temperature). Masked are the own sample
- * (column first_row + b) and, with ids int64 [B] and [G], every column of the same picture. A row without any candidate
- * left (a batch of one) gets its own sample.
+ * Which of `all` gathered samples fit each of `batch` own ones, bool [batch, all]: the own sample (column first_row +
+ * b) and, with ids int64 [batch] and [all], every column of the same picture.
+ */
+at::Tensor positive_mask(std::int64_t batch, std::int64_t all, std::int64_t first_row, const at::Tensor& ids,
+                         const at::Tensor& all_ids);
+
+/**
+ * Sampling weights [B, G] from similarities [B, G] (already divided by the temperature). Masked are the
+ * positives (see positive_mask). A row without any candidate left (a batch of one) gets its own sample.
  */
 at::Tensor negative_weights(const at::Tensor& similarities, std::int64_t first_row, const at::Tensor& ids,
                             const at::Tensor& all_ids, NegativeRule rule = NegativeRule::kMaskThenSoftmax);

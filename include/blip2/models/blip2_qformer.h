@@ -32,6 +32,7 @@ struct RepresentationOptions {
 struct RepresentationLosses {
   at::Tensor total, contrastive, matching, generation;
   at::Tensor image_to_text, text_to_image;  // [B, G] similarities / temperature
+  at::Tensor matching_logits;               // [3 B, 2]: matches, other pictures, other texts
   HardNegatives negatives;
 };
 
@@ -59,10 +60,16 @@ class Blip2QFormerImpl : public torch::nn::Module {
   at::Tensor encode_text(const TextTokens& text, QFormerTrace* trace = nullptr);
   /** Contrastive features [B, E], L2-normalised, of the [CLS] row of hidden states. */
   at::Tensor text_features(const at::Tensor& text_output);
+  /** The same of every token: [B, T, E]. */
+  at::Tensor text_token_features(const at::Tensor& text_output);
+  /** Queries [B, Q, H] that have read a text beside the picture (memory rows): multimodal features. */
+  at::Tensor encode_pair(const std::vector<KeyValue>& image_memory, const TextTokens& text,
+                         QFormerTrace* trace = nullptr);
   /** Per-query matching logits [B, Q, 2] of pictures (memory rows) and texts; average with matching_logits(). */
   at::Tensor match(const std::vector<KeyValue>& image_memory, const TextTokens& text, QFormerTrace* trace = nullptr);
   /** Next-token logits [B, T, V] of texts that begin with [DEC], given the queries' keys and values. */
-  at::Tensor generation_logits(const std::vector<KeyValue>& query_memory, const TextTokens& text);
+  at::Tensor generation_logits(const std::vector<KeyValue>& query_memory, const TextTokens& text,
+                               QFormerTrace* trace = nullptr);
 
   const Blip2Options& options() const { return options_; }
 
@@ -76,8 +83,9 @@ class Blip2QFormerImpl : public torch::nn::Module {
 
  private:
   at::Tensor expand_queries(std::int64_t batch) const { return query_tokens.expand({batch, -1, -1}); }
-  at::Tensor matching_loss(const RepresentationBatch& batch, const ImageQueries& image, const HardNegatives& negatives,
-                           const std::shared_ptr<ProcessGroup>& group);
+  /** Logits [3 B, 2] of matches, of negative pictures and of negative texts. */
+  at::Tensor matching_triples(const RepresentationBatch& batch, const ImageQueries& image,
+                              const HardNegatives& negatives, const std::shared_ptr<ProcessGroup>& group);
   at::Tensor generation_loss(const RepresentationBatch& batch, const ImageQueries& image,
                              const RepresentationOptions& options);
 

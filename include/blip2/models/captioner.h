@@ -25,6 +25,9 @@ struct Caption {
 std::vector<std::vector<Caption>> caption_pictures(GeneratorModel& generator, const at::Tensor& pixels,
                                                    const std::string& prompt, const GenerationOptions& options);
 
+/** What a search has found, as text. */
+std::vector<std::vector<Caption>> captions_of(const Generated& generated, const Tokenizer& tokenizer);
+
 /** An answer as the language model would say it, end token included: OPT after a space, T5 from the start. */
 std::vector<std::int64_t> answer_token_ids(const GeneratorModel& generator, const std::string& answer);
 

@@ -18,7 +18,9 @@ struct Stage1Options {
 
   struct Vision {
     std::string weights;  // model or run folder with `vision_model.*`; empty: random
-    bool frozen = true;   // false only where no trained encoder can be had
+    bool frozen = true;   // false for fine-tuning, or where no trained encoder can be had
+    /** Learning rate of an encoder that learns along, from each layer to the one before it (train/layer_decay.h). */
+    double layer_decay = 1.0;
   } vision;
 
   struct Initialization {
@@ -54,6 +56,9 @@ class Stage1Task final : public TrainTask {
   torch::nn::Module& module() override { return *model_; }
   std::int64_t next_batch(std::int64_t position) override;
   StepLosses losses(std::int64_t step) override;
+  double learning_rate_scale(const std::string& name) const override;
+  /** `pixels`, `input_ids`, `attention_mask`, `image_ids` where texts share pictures, and the negatives drawn. */
+  NamedTensors inspect_batch() const override;
   /** Losses on the validation pictures and recall at 1 by contrast, both directions. */
   Metrics validate(std::int64_t step) override;
   std::int64_t batches_per_epoch() const override { return loader_->batches_per_epoch(); }
@@ -77,7 +82,9 @@ class Stage1Task final : public TrainTask {
   Blip2QFormer model_{nullptr};
   RepresentationOptions representation_;
   std::unique_ptr<Loader> loader_, validation_;
+  AdamW::LearningRateScale layer_decay_;
   Batch batch_;
+  NamedTensors inspected_;
 };
 
 }  // namespace blip2

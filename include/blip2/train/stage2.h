@@ -39,6 +39,8 @@ class Stage2Task final : public TrainTask {
   torch::nn::Module& module() override { return *model_.model; }
   std::int64_t next_batch(std::int64_t position) override;
   StepLosses losses(std::int64_t step) override;
+  /** `pixels`, `input_ids`, `attention_mask` and `labels`. */
+  NamedTensors inspect_batch() const override { return inspected_; }
   /** Language-model loss on the validation pictures. */
   Metrics validate(std::int64_t step) override;
   std::int64_t batches_per_epoch() const override { return loader_->batches_per_epoch(); }
@@ -60,6 +62,7 @@ class Stage2Task final : public TrainTask {
   std::unique_ptr<Loader> loader_, validation_;
   Batch batch_;
   std::int64_t position_ = 0;
+  NamedTensors inspected_;
 };
 
 }  // namespace blip2

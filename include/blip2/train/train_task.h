@@ -43,6 +43,18 @@ class TrainTask {
   /** The losses of the fetched batch, means over its samples; `step` is the optimizer step, from 0. */
   virtual StepLosses losses(std::int64_t step) = 0;
 
+  /** Factor on the learning rate of the parameter NAME of the module; asked once, before training. */
+  virtual double learning_rate_scale(const std::string& name) const {
+    (void)name;
+    return 1.0;
+  }
+
+  /**
+   * The fetched batch as its losses were computed from it, for inspection: what is written where a loss or gradient was
+   * not finite. Empty where there is nothing to show.
+   */
+  virtual NamedTensors inspect_batch() const { return {}; }
+
   /** Numbers for the log; called without gradients and with the module in evaluation mode. The trainer restores torch's
    * random state afterwards, so validating more or less often does not change what is trained. */
   virtual Metrics validate(std::int64_t step) {

@@ -41,8 +41,13 @@ struct TrainerOptions {
   std::int64_t checkpoint_every = 1000;
   /** How many older checkpoints stay as OUT/checkpoint-STEP beside the latest, which then has such a name too. */
   std::int64_t keep_checkpoints = 0;
-  /** So many steps in a row with a loss or gradient that is not finite end the run. */
+  /**
+   * So many steps in a row with a loss or gradient that is not finite end the run. The batches of the row's first step
+   * are written to OUT/skipped/step-N.safetensors, N being the number of the step in the log.
+   */
   std::int64_t max_skipped_steps = 10;
+  /** Batches of the first steps that are written to OUT/recorded/step-N.safetensors, to repeat a run elsewhere. */
+  std::int64_t record_steps = 0;
   /** Threads of torch; 0: as many as it chooses. Bit-identical runs need the same number. */
   std::int64_t threads = 0;
 };
@@ -73,8 +78,7 @@ class Trainer {
    * a checkpoint of another model, a folder of that name that is none, a `fresh` start over an existing run, or where
    * another process trains; WorldError when the folder cannot be written.
    */
-  Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress,
-          const AdamW::LearningRateScale& scale = {});
+  Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, Progress& progress);
   ~Trainer();
 
   /**
@@ -89,6 +93,9 @@ class Trainer {
 
  private:
   StepRecord train_step();
+  /** Forward and backward of the step's micro-batches into gradients and record -> the batches, for inspection. */
+  std::vector<NamedTensors> accumulate_gradients(StepRecord& record);
+  void write_batches(const std::vector<NamedTensors>& batches, const std::string& folder) const;
   Metrics validate();
   void save_checkpoint();
   void start_or_resume();
