@@ -48,12 +48,20 @@ CaptionSource::~CaptionSource() = default;
 Sample CaptionSource::load(std::int64_t index, Random& random) const {
   const CaptionPair pair = pairs_.at(static_cast<std::size_t>(index));
   const Annotation& annotation = annotations_[static_cast<std::size_t>(pair.annotation)];
-  const auto image = cache_->find_or_load(pair.annotation, annotation.image);
   Sample sample;
-  sample.pixels = kind_ == TransformKind::kTraining ? training_transform(*image, transform_, random)
-                                                    : evaluation_transform(*image, transform_);
   sample.caption = annotation.captions[static_cast<std::size_t>(pair.caption)];
   sample.image_id = annotation.image_id;
+  Random augmentation = random;
+  if (fixed_.store != nullptr) {
+    const std::int64_t view = random.below(fixed_.views);
+    sample.record = pair.annotation * fixed_.views + view;
+    if (fixed_.store->has(sample.record)) return sample;
+    augmentation = Random({static_cast<std::uint64_t>(fixed_.seed), static_cast<std::uint64_t>(pair.annotation),
+                           static_cast<std::uint64_t>(view)});
+  }
+  const auto image = cache_->find_or_load(pair.annotation, annotation.image);
+  sample.pixels = kind_ == TransformKind::kTraining ? training_transform(*image, transform_, augmentation)
+                                                    : evaluation_transform(*image, transform_);
   return sample;
 }
 

@@ -153,20 +153,24 @@ void Loader::prepare_slot(Pending& batch, std::size_t slot) try {
 Batch Loader::assemble(Pending& pending) const {
   const std::int64_t side = source_->image_size();
   const auto floats = static_cast<std::size_t>(3 * side * side);
-  const auto readable = std::count_if(pending.samples.begin(), pending.samples.end(),
-                                      [](const auto& sample) { return sample.has_value(); });
+  const auto pictures = std::count_if(pending.samples.begin(), pending.samples.end(),
+                                      [](const auto& sample) { return sample.has_value() && !sample->pixels.empty(); });
   Batch batch;
-  batch.pixels = at::empty({static_cast<std::int64_t>(readable), 3, side, side}, at::kFloat);
+  batch.pixels = at::empty({static_cast<std::int64_t>(pictures), 3, side, side}, at::kFloat);
   float* next = batch.pixels.mutable_data_ptr<float>();
   for (std::size_t slot = 0; slot < pending.samples.size(); ++slot) {
     auto& sample = pending.samples[slot];
     if (!sample) continue;
-    TORCH_CHECK(sample->pixels.size() == floats, "Loader: sample ", pending.indices[slot], " has ",
-                sample->pixels.size(), " values instead of ", floats);
-    std::memcpy(next, sample->pixels.data(), floats * sizeof(float));
-    next += floats;
+    if (!sample->pixels.empty()) {
+      TORCH_CHECK(sample->pixels.size() == floats, "Loader: sample ", pending.indices[slot], " has ",
+                  sample->pixels.size(), " values instead of ", floats);
+      std::memcpy(next, sample->pixels.data(), floats * sizeof(float));
+      next += floats;
+      batch.pixel_rows.push_back(batch.size());
+    }
     batch.captions.push_back(std::move(sample->caption));
     batch.image_ids.push_back(sample->image_id);
+    batch.records.push_back(sample->record);
     batch.indices.push_back(pending.indices[slot]);
   }
   return batch;

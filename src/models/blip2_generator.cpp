@@ -66,7 +66,9 @@ Prompt Blip2GeneratorImpl::prompt_with_placeholders(const at::Tensor& image_prom
 }
 
 at::Tensor Blip2GeneratorImpl::loss(const GenerationBatch& batch) {
-  const at::Tensor image_prompt = project_image(batch.pixels);
+  const at::Tensor image_prompt = batch.tower_output.defined()
+                                      ? project_image_tokens(vision_model->post_layernorm(batch.tower_output))
+                                      : project_image(batch.pixels);
   at::Tensor labels = batch.labels;
   if (!language_model->is_encoder_decoder()) {
     const at::Tensor ignored = torch::full({labels.size(0), image_prompt.size(1)}, -100, labels.options());

@@ -45,11 +45,15 @@ Blip2QFormerImpl::Blip2QFormerImpl(const Blip2Options& options) : options_(resol
 }
 
 ImageQueries Blip2QFormerImpl::encode_image(const at::Tensor& pixels, QFormerTrace* trace) {
+  return encode_image_tokens(vision_model->forward(pixels), trace);
+}
+
+ImageQueries Blip2QFormerImpl::encode_image_tokens(const at::Tensor& image_tokens, QFormerTrace* trace) {
   ImageQueries image;
-  image.image_tokens = vision_model->forward(pixels);
+  image.image_tokens = image_tokens;
   image.image_memory = qformer->image_memory(image.image_tokens);
   QFormerInput input;
-  input.query_embeds = expand_queries(pixels.size(0));
+  input.query_embeds = expand_queries(image_tokens.size(0));
   input.image_memory = &image.image_memory;
   QFormerOutput output = qformer->forward(input, trace);
   image.query_output = std::move(output.query);
@@ -78,13 +82,20 @@ at::Tensor Blip2QFormerImpl::text_token_features(const at::Tensor& text_output) 
 
 at::Tensor Blip2QFormerImpl::encode_pair(const std::vector<KeyValue>& image_memory, const TextTokens& text,
                                          QFormerTrace* trace) {
+  return encode_pair_embeds(image_memory, embeddings(text.ids), text.mask, trace);
+}
+
+at::Tensor Blip2QFormerImpl::encode_pair_embeds(const std::vector<KeyValue>& image_memory,
+                                                const at::Tensor& text_embeds, const at::Tensor& text_mask,
+                                                QFormerTrace* trace) {
   QFormerInput input;
-  input.query_embeds = expand_queries(text.ids.size(0));
-  input.text_embeds = embeddings(text.ids);
+  input.query_embeds = expand_queries(text_embeds.size(0));
+  input.text_embeds = text_embeds;
   // Every row sees the same, so that one row of the mask serves all.
-  const at::Tensor visible = bidirectional_mask(text.mask, options_.num_query_tokens).slice(2, 0, 1);
+  const at::Tensor visible = bidirectional_mask(text_mask, options_.num_query_tokens).slice(2, 0, 1);
   input.self_mask = additive_mask(visible, query_tokens.scalar_type());
   input.image_memory = &image_memory;
+  input.text_wanted = false;
   return qformer->forward(input, trace).query;
 }
 
@@ -106,17 +117,17 @@ at::Tensor Blip2QFormerImpl::generation_logits(const std::vector<KeyValue>& quer
 
 RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, const RepresentationOptions& options,
                                               const std::shared_ptr<ProcessGroup>& group) {
-  // 1. One query pass serves contrast and generation; its keys and values of the picture serve matching too.
-  const ImageQueries image = encode_image(batch.pixels);
+  // 1. One pass serves contrast and generation; its keys and values of the picture serve matching too.
+  const FirstPass pass = first_pass(batch, options.decoder_start_id);
 
   // 2. Contrast.
   ContrastiveInput contrast;
-  contrast.image_features = image_features(image.query_output);
-  contrast.text_features = text_features(encode_text(batch.text));
+  contrast.image_features = image_features(pass.query_output);
+  contrast.text_features = text_features(pass.text_output);
   contrast.all_image_features = group->all_gather(contrast.image_features);
   contrast.all_text_features = group->all_gather(contrast.text_features);
   contrast.temperature = temperature;
-  contrast.first_row = group->rank() * batch.pixels.size(0);
+  contrast.first_row = group->rank() * batch.size();
   contrast.image_ids = batch.image_ids;
   contrast.all_image_ids = gather_ids(batch.image_ids, group);
   const ContrastiveLoss itc = image_text_contrastive(contrast, options.label_smoothing);
@@ -132,11 +143,11 @@ RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, 
     };
     result.negatives = draw_hard_negatives(weights(itc.image_to_text), weights(itc.text_to_image));
   }
-  result.matching_logits = matching_triples(batch, image, result.negatives, group);
-  result.matching = image_text_matching(result.matching_logits, batch.pixels.size(0));
+  result.matching_logits = matching_triples(batch, pass, result.negatives, group);
+  result.matching = image_text_matching(result.matching_logits, batch.size());
 
   // 4. Generation.
-  result.generation = generation_loss(batch, image, options);
+  result.generation = generation_loss(batch, pass, options);
 
   result.contrastive = itc.loss;
   result.total = result.contrastive + result.matching + result.generation;
@@ -145,35 +156,63 @@ RepresentationLosses Blip2QFormerImpl::losses(const RepresentationBatch& batch, 
   return result;
 }
 
-at::Tensor Blip2QFormerImpl::matching_triples(const RepresentationBatch& batch, const ImageQueries& image,
-                                              const HardNegatives& negatives,
-                                              const std::shared_ptr<ProcessGroup>& group) {
-  const TextTokens all{group->all_gather(batch.text.ids), group->all_gather(batch.text.mask)};
-  // Texts: positive, positive, negative; pictures: positive, negative, positive.
-  TextTokens text;
-  text.ids = torch::cat({batch.text.ids, batch.text.ids, all.ids.index_select(0, negatives.text_rows)});
-  text.mask = torch::cat({batch.text.mask, batch.text.mask, all.mask.index_select(0, negatives.text_rows)});
-  std::vector<KeyValue> negative_memory;
-  if (group->size() == 1) {  // the negatives' keys are rows of the positives': nothing to compute again
-    negative_memory = select_rows(image.image_memory, negatives.image_rows);
-  } else {
-    const at::Tensor tokens = all_gather_with_gradient(image.image_tokens, group);
-    negative_memory = qformer->image_memory(tokens.index_select(0, negatives.image_rows));
-  }
-  std::vector<KeyValue> memory;
-  for (std::size_t i = 0; i < negative_memory.size(); ++i) {
-    const KeyValue &own = image.image_memory[i], &other = negative_memory[i];
-    memory.push_back({torch::cat({own.key, other.key, own.key}), torch::cat({own.value, other.value, own.value})});
-  }
-  return matching_logits(match(memory, text));
+Blip2QFormerImpl::FirstPass Blip2QFormerImpl::first_pass(const RepresentationBatch& batch,
+                                                         std::int64_t decoder_start_id) {
+  FirstPass pass;
+  pass.image_tokens = batch.tower_output.defined() ? vision_model->post_layernorm(batch.tower_output)
+                                                   : vision_model->forward(batch.pixels);
+  pass.image_memory = qformer->image_memory(pass.image_tokens);
+  const auto [text, generated] = embeddings->with_start(batch.text.ids, decoder_start_id);
+  pass.text_embeds = text;
+  QFormerInput input;
+  input.query_embeds = expand_queries(batch.size());
+  input.text_embeds = torch::cat({text, generated}, 1);
+  input.self_mask = additive_mask(contrast_and_generation_mask(batch.text.mask, options_.num_query_tokens),
+                                  query_tokens.scalar_type());
+  input.image_memory = &pass.image_memory;
+  const QFormerOutput output = qformer->forward(input);
+  pass.query_output = output.query;
+  const auto texts = output.text.chunk(2, 1);
+  pass.text_output = texts[0];
+  pass.generation_output = texts[1];
+  return pass;
 }
 
-at::Tensor Blip2QFormerImpl::generation_loss(const RepresentationBatch& batch, const ImageQueries& image,
+at::Tensor Blip2QFormerImpl::matching_triples(const RepresentationBatch& batch, const FirstPass& pass,
+                                              const HardNegatives& negatives,
+                                              const std::shared_ptr<ProcessGroup>& group) {
+  at::Tensor negative_embeds, negative_mask;
+  std::vector<KeyValue> negative_memory;
+  if (group->size() == 1) {  // the negatives are rows of the positives: nothing to compute again
+    negative_embeds = pass.text_embeds.index_select(0, negatives.text_rows);
+    negative_mask = batch.text.mask.index_select(0, negatives.text_rows);
+    negative_memory = select_rows(pass.image_memory, negatives.image_rows);
+  } else {
+    negative_embeds = embeddings(group->all_gather(batch.text.ids).index_select(0, negatives.text_rows));
+    negative_mask = group->all_gather(batch.text.mask).index_select(0, negatives.text_rows);
+    const at::Tensor tokens = all_gather_with_gradient(pass.image_tokens, group);
+    negative_memory = qformer->image_memory(tokens.index_select(0, negatives.image_rows));
+  }
+  // Texts: positive, positive, negative; pictures: positive, negative, positive.
+  std::vector<KeyValue> memory;
+  for (std::size_t i = 0; i < negative_memory.size(); ++i) {
+    const KeyValue &own = pass.image_memory[i], &other = negative_memory[i];
+    memory.push_back({torch::cat({own.key, other.key, own.key}), torch::cat({own.value, other.value, own.value})});
+  }
+  const at::Tensor queries =
+      encode_pair_embeds(memory, torch::cat({pass.text_embeds, pass.text_embeds, negative_embeds}),
+                         torch::cat({batch.text.mask, batch.text.mask, negative_mask}), /*trace=*/nullptr);
+  return matching_logits(itm_head(queries));
+}
+
+at::Tensor Blip2QFormerImpl::generation_loss(const RepresentationBatch& batch, const FirstPass& pass,
                                              const RepresentationOptions& options) {
-  TextTokens text{batch.text.ids.clone(), batch.text.mask};
-  text.ids.select(1, 0).fill_(options.decoder_start_id);
-  const at::Tensor labels = text.ids.masked_fill(text.mask.eq(0), -100);
-  return image_grounded_text(generation_logits(image.self_attention_memory, text), labels, options.label_smoothing);
+  // Only the rows that have a word to predict meet the vocabulary.
+  const std::int64_t length = batch.text.ids.size(1);
+  const at::Tensor counts = batch.text.mask.slice(1, 1, length).ne(0);
+  const at::Tensor rows = pass.generation_output.slice(1, 0, length - 1).index({counts});
+  const at::Tensor words = batch.text.ids.slice(1, 1, length).index({counts});
+  return word_cross_entropy(itg_head(rows, embeddings->word_embeddings->weight), words, options.label_smoothing);
 }
 
 }  // namespace blip2

@@ -10,6 +10,7 @@
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/config.h"
 #include "blip2/core/error.h"
+#include "blip2/core/fingerprint.h"
 #include "blip2/models/published_folder.h"
 #include "blip2/text/load_tokenizer.h"
 #include "core/in_quotes.h"
@@ -21,23 +22,6 @@
 
 namespace blip2 {
 namespace {
-
-/** FNV-1a, 64 bits. */
-class Fingerprint {
- public:
-  void add(const void* data, std::size_t size) {
-    const auto* bytes = static_cast<const unsigned char*>(data);
-    for (std::size_t i = 0; i < size; ++i) hash_ = (hash_ ^ bytes[i]) * 0x100000001b3ULL;
-  }
-  std::string text() const {
-    char buffer[17];
-    std::snprintf(buffer, sizeof buffer, "%016llx", static_cast<unsigned long long>(hash_));
-    return buffer;
-  }
-
- private:
-  std::uint64_t hash_ = 0xcbf29ce484222325ULL;
-};
 
 /** What a config.json seems to belong to. */
 std::string kind_of(const nlohmann::json& config) {

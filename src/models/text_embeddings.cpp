@@ -13,11 +13,23 @@ TextEmbeddingsImpl::TextEmbeddingsImpl(const QFormerOptions& options) {
   torch::nn::init::normal_(position_embeddings->weight, 0.0, options.initializer_range);
 }
 
-at::Tensor TextEmbeddingsImpl::forward(const at::Tensor& ids) {
-  const std::int64_t length = ids.size(1), positions = position_embeddings->weight.size(0);
+at::Tensor TextEmbeddingsImpl::positions(std::int64_t length) const {
+  const std::int64_t positions = position_embeddings->weight.size(0);
   TORCH_CHECK(length <= positions, "text embeddings: ", length, " tokens exceed the ", positions,
               " positions of the model; truncate the text");
-  return word_embeddings(ids) + position_embeddings->weight.slice(0, 0, length);
+  return position_embeddings->weight.slice(0, 0, length);
+}
+
+at::Tensor TextEmbeddingsImpl::forward(const at::Tensor& ids) {
+  const at::Tensor places = positions(ids.size(1));
+  return word_embeddings(ids) + places;
+}
+
+std::pair<at::Tensor, at::Tensor> TextEmbeddingsImpl::with_start(const at::Tensor& ids, std::int64_t start_id) {
+  const std::int64_t length = ids.size(1);
+  const at::Tensor places = positions(length), start = torch::full({ids.size(0), 1}, start_id, ids.options());
+  const auto words = word_embeddings(torch::cat({start, ids}, 1)).split_with_sizes({1, 1, length - 1}, 1);
+  return {torch::cat({words[1], words[2]}, 1) + places, torch::cat({words[0], words[2]}, 1) + places};
 }
 
 ItgHeadImpl::ItgHeadImpl(const QFormerOptions& options) : activation_(activation_from_name(options.hidden_act)) {

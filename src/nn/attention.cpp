@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "blip2/nn/dropout.h"
+
 namespace blip2 {
 
 at::Tensor split_heads(const at::Tensor& x, std::int64_t heads) {
@@ -23,14 +25,18 @@ at::Tensor additive_mask(const at::Tensor& visible, at::ScalarType dtype) {
 
 at::Tensor attention(const at::Tensor& query, const KeyValue& memory, const at::Tensor& mask, double scale,
                      double dropout) {
+  if (dropout > 0) {  // no fused kernel drops on a CPU
+    const at::Tensor probabilities = attention_probabilities(query, memory.key, mask, scale);
+    return at::matmul(blip2::dropout(probabilities, dropout), memory.value);
+  }
   std::optional<at::Tensor> bias;
   if (mask.defined()) bias = mask;
-  return at::scaled_dot_product_attention(query, memory.key, memory.value, bias, dropout, /*is_causal=*/false, scale);
+  return at::scaled_dot_product_attention(query, memory.key, memory.value, bias, 0.0, /*is_causal=*/false, scale);
 }
 
 at::Tensor attention_probabilities(const at::Tensor& query, const at::Tensor& key, const at::Tensor& mask,
                                    double scale) {
-  at::Tensor scores = at::matmul(query, key.transpose(-1, -2)) * scale;
+  at::Tensor scores = at::matmul(query * scale, key.transpose(-1, -2));
   if (mask.defined()) scores = scores + mask;
   return scores.softmax(-1);
 }

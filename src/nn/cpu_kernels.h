@@ -58,6 +58,17 @@ struct StepAttentionTask {
   float* context = nullptr;  // [rows, heads * width]
 };
 
+/** Elements [first, first + count) of a dropout: kept where their random 32 bits reach the threshold. */
+struct DropoutTask {
+  std::uint64_t seed = 0;
+  std::int64_t first = 0, count = 0;
+  std::uint32_t threshold = 0;
+  float scale = 1;
+  const float* x = nullptr;         // of element `first` on, as all of these
+  const float* residual = nullptr;  // added, or null
+  float* y = nullptr;
+};
+
 struct CpuKernels {
   void (*from_float)(const LinearTask&);
   void (*from_bfloat16)(const LinearTask&);
@@ -83,6 +94,7 @@ struct CpuKernels {
   void (*round_weights_int4)(const float* row, std::int64_t count, std::int64_t in, std::uint16_t* packed,
                              std::uint16_t* scales);
   void (*attend_step)(const StepAttentionTask&);
+  void (*drop)(const DropoutTask&);
   /** Rows of x up to which from_float beats LibTorch's own product. */
   std::int64_t most_float_rows;
   const char* name;

@@ -2,6 +2,7 @@
 // gives its instruction set.
 #pragma once
 
+#include "nn/dropout_kernel.h"
 #include "nn/linear_kernels_float.h"
 #include "nn/linear_kernels_int4.h"
 #include "nn/linear_kernels_int8.h"
@@ -22,6 +23,7 @@ const CpuKernels kernels = {float_product<float>,
                             round_weights_int8,
                             round_weights_int4,
                             attend_step,
+                            drop,
                             BLIP2_MOST_ROWS,
                             BLIP2_KERNELS_NAME};
 

@@ -45,4 +45,13 @@ at::Tensor multimodal_causal_mask(const at::Tensor& text_mask, std::int64_t num_
   return blocks(b.all_queries, torch::zeros_like(b.queries_to_text), b.text_to_queries, b.text_to_text.tril());
 }
 
+at::Tensor contrast_and_generation_mask(const at::Tensor& text_mask, std::int64_t num_queries) {
+  const Blocks b = make_blocks(text_mask, num_queries);
+  const at::Tensor unseen_text = torch::zeros_like(b.queries_to_text), no_text = torch::zeros_like(b.text_to_text);
+  const at::Tensor queries = torch::cat({b.all_queries, unseen_text, unseen_text}, 2);
+  const at::Tensor text = torch::cat({torch::zeros_like(b.text_to_queries), b.text_to_text, no_text}, 2);
+  const at::Tensor generated = torch::cat({b.text_to_queries, no_text, b.text_to_text.tril()}, 2);
+  return torch::cat({queries, text, generated}, 1).unsqueeze(1);
+}
+
 }  // namespace blip2

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/dropout.h"
+
 namespace blip2 {
 namespace {
 
@@ -27,7 +29,6 @@ QFormerImpl::QFormerImpl(const QFormerOptions& options) : options_(options) {
   layernorm_ = register_module(
       "layernorm",
       torch::nn::LayerNorm(torch::nn::LayerNormOptions({options_.hidden_size}).eps(options_.layer_norm_eps)));
-  dropout_ = register_module("dropout", torch::nn::Dropout(options_.hidden_dropout_prob));
   auto encoder = register_module("encoder", std::make_shared<torch::nn::Module>("encoder"));
   auto list = encoder->register_module("layer", torch::nn::ModuleList());
   for (std::int64_t i = 0; i < options_.num_hidden_layers; ++i) {
@@ -56,7 +57,7 @@ QFormerOutput QFormerImpl::forward(const QFormerInput& input, QFormerTrace* trac
   // The LayerNorm acts on each row alone, so that queries and text may be joined before or after it.
   at::Tensor embeds = query_length > 0 ? input.query_embeds : input.text_embeds;
   if (query_length > 0 && input.text_embeds.defined()) embeds = torch::cat({embeds, input.text_embeds}, 1);
-  at::Tensor x = dropout_(layernorm_(embeds));
+  at::Tensor x = dropout(layernorm_(embeds), is_training() ? options_.hidden_dropout_prob : 0.0);
   if (trace != nullptr) trace->hidden_states.push_back(x);
 
   QFormerOutput output;
@@ -65,6 +66,7 @@ QFormerOutput QFormerImpl::forward(const QFormerInput& input, QFormerTrace* trac
     auto& layer = layers_[i];
     KeyValue self = layer->self_memory(x);
     if (input.prefix != nullptr) self = behind(input.prefix->at(i), self);
+    if (i + 1 == layers_.size() && !input.text_wanted && trace == nullptr) x = x.narrow(1, 0, query_length);
     const bool crosses = query_length > 0 && layer->has_cross_attention();
     const KeyValue* image = crosses ? &input.image_memory->at(cross_layer++) : nullptr;
     at::Tensor self_probabilities, cross_probabilities;
@@ -77,8 +79,9 @@ QFormerOutput QFormerImpl::forward(const QFormerInput& input, QFormerTrace* trac
       if (crosses) trace->cross_attention.push_back(cross_probabilities);
     }
   }
-  if (query_length > 0) output.query = x.narrow(1, 0, query_length);
-  if (x.size(1) > query_length) output.text = x.narrow(1, query_length, x.size(1) - query_length);
+  const std::vector<at::Tensor> parts = x.split_with_sizes({query_length, x.size(1) - query_length}, 1);
+  if (query_length > 0) output.query = parts[0];
+  if (x.size(1) > query_length) output.text = parts[1];
   return output;
 }
 

@@ -2,10 +2,14 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/dropout.h"
+
 namespace blip2 {
 
 BertAttentionImpl::BertAttentionImpl(const QFormerOptions& options, std::int64_t memory_size)
-    : heads_(options.num_attention_heads), attention_dropout_(options.attention_probs_dropout_prob) {
+    : heads_(options.num_attention_heads),
+      attention_dropout_(options.attention_probs_dropout_prob),
+      dropout_(options.hidden_dropout_prob) {
   const std::int64_t width = options.hidden_size;
   auto inner = register_module("attention", std::make_shared<torch::nn::Module>("attention"));
   query_ = inner->register_module("query", Linear(width, width));
@@ -15,7 +19,6 @@ BertAttentionImpl::BertAttentionImpl(const QFormerOptions& options, std::int64_t
   dense_ = output->register_module("dense", Linear(width, width));
   norm_ = output->register_module(
       "LayerNorm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(options.layer_norm_eps)));
-  dropout_ = output->register_module("dropout", torch::nn::Dropout(options.hidden_dropout_prob));
 }
 
 KeyValue BertAttentionImpl::memory(const at::Tensor& given) {
@@ -30,18 +33,17 @@ at::Tensor BertAttentionImpl::forward(const at::Tensor& x, const KeyValue& memor
   if (probabilities != nullptr) *probabilities = attention_probabilities(query, memory.key, mask, scale);
   const double dropout = is_training() ? attention_dropout_ : 0.0;
   const at::Tensor context = merge_heads(attention(query, memory, mask, scale, dropout));
-  return norm_(dropout_(dense_(context)) + x);
+  return norm_(dropout_add(dense_(context), x, is_training() ? dropout_ : 0.0));
 }
 
 QFormerLayerImpl::QFormerLayerImpl(const QFormerOptions& options, bool has_cross_attention)
-    : activation_(activation_from_name(options.hidden_act)) {
+    : activation_(activation_from_name(options.hidden_act)), dropout_(options.hidden_dropout_prob) {
   attention_ = register_module("attention", BertAttention(options, options.hidden_size));
   if (has_cross_attention) {
     crossattention_ = register_module("crossattention", BertAttention(options, options.encoder_hidden_size));
   }
   if (options.use_qformer_text_input) text_feed_forward_ = register_feed_forward(options, "");
   query_feed_forward_ = register_feed_forward(options, "_query");
-  dropout_ = register_module("dropout", torch::nn::Dropout(options.hidden_dropout_prob));
 }
 
 FeedForward QFormerLayerImpl::register_feed_forward(const QFormerOptions& options, const std::string& suffix) {
@@ -57,7 +59,8 @@ FeedForward QFormerLayerImpl::register_feed_forward(const QFormerOptions& option
 }
 
 at::Tensor QFormerLayerImpl::feed_forward(FeedForward& part, const at::Tensor& x) {
-  return part.norm(dropout_(part.contract(activate(part.expand(x), activation_))) + x);
+  const at::Tensor inner = part.contract(activate(part.expand(x), activation_));
+  return part.norm(dropout_add(inner, x, is_training() ? dropout_ : 0.0));
 }
 
 at::Tensor QFormerLayerImpl::forward(const at::Tensor& x, std::int64_t query_length, const KeyValue& self,
@@ -67,15 +70,17 @@ at::Tensor QFormerLayerImpl::forward(const at::Tensor& x, std::int64_t query_len
   const std::int64_t text_length = x.size(1) - query_length;
   TORCH_CHECK(text_length == 0 || !text_feed_forward_.expand.is_empty(),
               "Q-Former: got text, but the model has no text feed-forward (use_qformer_text_input is false)");
+  // A split, whose gradient is one concatenation, where two slices would each fill a tensor of the whole size.
+  const std::vector<at::Tensor> parts = attended.split_with_sizes({query_length, text_length}, 1);
   at::Tensor queries, text;
   if (query_length > 0) {
-    queries = attended.narrow(1, 0, query_length);
+    queries = text_length > 0 ? parts[0] : attended;
     if (has_cross_attention()) {
       queries = crossattention_->forward(queries, *image, /*mask=*/{}, cross_probabilities);
     }
     queries = feed_forward(query_feed_forward_, queries);
   }
-  if (text_length > 0) text = feed_forward(text_feed_forward_, attended.narrow(1, query_length, text_length));
+  if (text_length > 0) text = feed_forward(text_feed_forward_, query_length > 0 ? parts[1] : attended);
   if (!text.defined()) return queries;
   return queries.defined() ? torch::cat({queries, text}, 1) : text;
 }

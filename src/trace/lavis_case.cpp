@@ -50,6 +50,7 @@ const std::vector<Kind>& kinds() {
       {is_position_table, run_lavis_positions},
       {asking("vit layer id"), run_lavis_optimizer_groups},
       {is_list_of_schedules, run_lavis_schedules},
+      {asking("operations"), run_lavis_rand_augment},
       {asking("random_resized_crop_statistics"), run_lavis_image_transforms},
       {both(asking("rows"), asking("prompt")), run_lavis_text_processors},
   };

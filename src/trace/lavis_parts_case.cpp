@@ -3,6 +3,7 @@
 
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/config.h"
+#include "blip2/image/rand_augment.h"
 #include "blip2/image/transforms.h"
 #include "blip2/text/text_processors.h"
 #include "blip2/vision/clip_vit.h"
@@ -75,6 +76,25 @@ void run_lavis_positions(CaseRun& run) {
       run.trace[name] = interpolate_positions(table, to, to, GridAlignment::kCorners);
     }
   }
+}
+
+void run_lavis_rand_augment(CaseRun& run) {
+  for (const json& asked : run.asked.at("operations")) {
+    Augmentation augmentation{parse_augment_operation(asked.at("op")), asked.at("level"), /*negative=*/false};
+    augmentation.negative = has_sign(augmentation.operation) && asked.at("args").at(0).get<double>() < 0;
+    const Image image = image_of(run.input(asked.at("image")));
+    run.trace[asked.at("key")] = tensor_of(augment(image, augmentation, /*lavis_overflow=*/true));
+  }
+  for (const auto& [name, pixels] : run.inputs) {
+    for (const std::string operation : {"AutoContrast", "Equalize"}) {
+      run.trace[name + "." + operation + ".pillow"] =
+          tensor_of(augment(image_of(pixels), {parse_augment_operation(operation)}));
+    }
+  }
+  if (!run.has_input("photo")) return;
+  const Image rotated = augment(image_of(run.input("photo")), {AugmentOperation::kRotate});
+  run.trace["photo.Rotate15_then_TranslateX-5"] =
+      tensor_of(augment(rotated, {AugmentOperation::kTranslateX, 5, /*negative=*/true}));
 }
 
 void run_lavis_image_transforms(CaseRun& run) {

@@ -108,7 +108,7 @@ void run_lavis_training(CaseRun& run) {
   run.trace.merge(under_lavis_names(trainable_parameters(*model), LavisModel::kQFormer, "final."));
   run.trace["losses"] = torch::stack(losses);
   run.trace["lr"] = torch::tensor(rates, torch::kDouble);
-  run.answers = {{"lr", rates}, {"param_groups", groups_of(*model, {})}};
+  run.answers = {{"lr", rates}};
 }
 
 void run_lavis_optimizer_groups(CaseRun& run) {

@@ -25,9 +25,12 @@ std::vector<Annotation> load_all(const std::vector<std::string>& files) {
   return all;
 }
 
-std::unique_ptr<Loader> make_loader(const DataOptions& options, const std::vector<std::string>& files,
-                                    TransformKind kind, const LoaderOptions& loader) {
-  auto source = std::make_shared<CaptionSource>(load_all(files), options.transform, kind, options.cache_megabytes);
+std::shared_ptr<CaptionSource> make_source(const DataOptions& options, const std::vector<std::string>& files,
+                                           TransformKind kind) {
+  return std::make_shared<CaptionSource>(load_all(files), options.transform, kind, options.cache_megabytes);
+}
+
+std::unique_ptr<Loader> make_loader(std::shared_ptr<const CaptionSource> source, const LoaderOptions& loader) {
   // A picture with five captions is five samples, but one piece of news.
   return std::make_unique<Loader>(
       std::move(source), loader, [named = std::set<std::string>()](const SkippedSample& sample) mutable {
@@ -53,6 +56,8 @@ void visit_fields(FieldVisitor& visitor, DataOptions& options) {
   visitor.field("workers", options.loader.workers);
   visitor.field("prefetch_batches", options.loader.prefetch_batches);
   visitor.field("cache_megabytes", options.cache_megabytes);
+  visitor.field("feature_cache", options.feature_cache);
+  visitor.field("cached_views", options.cached_views);
 }
 
 void visit_fields(FieldVisitor& visitor, TextOptions& options) {
@@ -66,13 +71,18 @@ void check_text(const TextOptions& options) {
   throw UserError("text.max_length must be at least 1, found " + std::to_string(options.max_length));
 }
 
-std::unique_ptr<Loader> make_training_loader(const DataOptions& options, std::int64_t image_size, std::int64_t seed) {
+std::shared_ptr<CaptionSource> make_training_source(const DataOptions& options, std::int64_t image_size) {
   check_size(options, image_size);
   if (options.train.empty()) throw UserError("data.train names no annotation file");
+  return make_source(options, options.train, TransformKind::kTraining);
+}
+
+std::unique_ptr<Loader> make_training_loader(std::shared_ptr<const CaptionSource> source, const DataOptions& options,
+                                             std::int64_t seed) {
   LoaderOptions loader = options.loader;
   loader.seed = seed;
   loader.shuffle = true;
-  return make_loader(options, options.train, TransformKind::kTraining, loader);
+  return make_loader(std::move(source), loader);
 }
 
 std::unique_ptr<Loader> make_validation_loader(const DataOptions& options, std::int64_t image_size) {
@@ -80,7 +90,7 @@ std::unique_ptr<Loader> make_validation_loader(const DataOptions& options, std::
   if (options.validation.empty()) return nullptr;
   LoaderOptions loader = options.loader;
   loader.shuffle = false;
-  return make_loader(options, {options.validation}, TransformKind::kEvaluation, loader);
+  return make_loader(make_source(options, {options.validation}, TransformKind::kEvaluation), loader);
 }
 
 }  // namespace blip2

@@ -87,10 +87,13 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
   }
   const std::int64_t image_size = options_.model.vision_config.image_size;
   layer_decay_ = vision_layer_decay(options_.model.vision_config, options_.vision.layer_decay);
-  loader_ = make_training_loader(options_.data, image_size, options_.train.seed);
+  const auto source = make_training_source(options_.data, image_size);
   validation_ = make_validation_loader(options_.data, image_size);
   model_ = Blip2QFormer(options_.model);
   load_initial_weights();
+  cache_ =
+      make_feature_cache(options_.data, options_.model.vision_config, vision_origin_, options_.train.seed, *source);
+  loader_ = make_training_loader(source, options_.data, options_.train.seed);
 }
 
 void Stage1Task::load_initial_weights() {
@@ -129,6 +132,12 @@ RepresentationBatch Stage1Task::to_device(const Batch& batch) const {
   return result;
 }
 
+RepresentationBatch Stage1Task::training_batch() {
+  RepresentationBatch batch = to_device(batch_);
+  if (cache_ != nullptr) batch.tower_output = cache_->features(*model_->vision_model, batch_);
+  return batch;
+}
+
 std::int64_t Stage1Task::next_batch(std::int64_t position) {
   loader_->seek(position);
   batch_ = loader_->next();
@@ -136,9 +145,9 @@ std::int64_t Stage1Task::next_batch(std::int64_t position) {
 }
 
 StepLosses Stage1Task::losses(std::int64_t) {
-  const RepresentationBatch batch = to_device(batch_);
+  const RepresentationBatch batch = training_batch();
   const RepresentationLosses losses = model_->losses(batch, representation_, single_process_group());
-  inspected_ = {{"pixels", batch.pixels},
+  inspected_ = {{cache_ == nullptr ? "pixels" : "tower_output", cache_ == nullptr ? batch.pixels : batch.tower_output},
                 {"input_ids", batch.text.ids},
                 {"attention_mask", batch.text.mask},
                 {"negative_image_rows", losses.negatives.image_rows},

@@ -88,7 +88,10 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
                     std::to_string(language_model.max_positions()) + " positions; lower text.max_length");
   }
   const std::int64_t image_size = model_.model->options().vision_config.image_size;
-  loader_ = make_training_loader(options_.data, image_size, options_.train.seed);
+  const auto source = make_training_source(options_.data, image_size);
+  cache_ = make_feature_cache(options_.data, model_.model->options().vision_config, stage1_origin_, options_.train.seed,
+                              *source);
+  loader_ = make_training_loader(source, options_.data, options_.train.seed);
   validation_ = make_validation_loader(options_.data, image_size);
 }
 
@@ -143,8 +146,9 @@ std::int64_t Stage2Task::next_batch(std::int64_t position) {
 }
 
 StepLosses Stage2Task::losses(std::int64_t) {
-  const GenerationBatch batch = to_device(batch_, position_);
-  inspected_ = {{"pixels", batch.pixels},
+  GenerationBatch batch = to_device(batch_, position_);
+  if (cache_ != nullptr) batch.tower_output = cache_->features(*model_.model->vision_model, batch_);
+  inspected_ = {{cache_ == nullptr ? "pixels" : "tower_output", cache_ == nullptr ? batch.pixels : batch.tower_output},
                 {"input_ids", batch.text.ids},
                 {"attention_mask", batch.text.mask},
                 {"labels", batch.labels}};

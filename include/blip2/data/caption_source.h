@@ -5,12 +5,20 @@
 #include <vector>
 
 #include "blip2/data/annotations.h"
+#include "blip2/data/feature_store.h"
 #include "blip2/data/sample_source.h"
 #include "blip2/image/transforms.h"
 
 namespace blip2 {
 
 enum class TransformKind { kTraining, kEvaluation };
+
+/** A few fixed views of every picture instead of a new one each time, so that their features can be kept. */
+struct FixedViews {
+  std::shared_ptr<const FeatureStore> store;  // pictures whose record it has are not even read
+  std::int64_t views = 1;                     // of each picture; view v of picture p has record p * views + v
+  std::int64_t seed = 0;
+};
 
 class CaptionSource final : public SampleSource {
  public:
@@ -22,6 +30,9 @@ class CaptionSource final : public SampleSource {
   CaptionSource(std::vector<Annotation> annotations, ImageTransformOptions transform, TransformKind kind,
                 std::int64_t cache_megabytes = 0);
   ~CaptionSource() override;
+
+  /** From now on samples show one of the picture's fixed views. */
+  void fix_views(FixedViews views) { fixed_ = std::move(views); }
 
   std::int64_t size() const override { return static_cast<std::int64_t>(pairs_.size()); }
   std::int64_t image_size() const override { return transform_.image_size; }
@@ -38,6 +49,7 @@ class CaptionSource final : public SampleSource {
   std::vector<CaptionPair> pairs_;
   ImageTransformOptions transform_;
   TransformKind kind_;
+  FixedViews fixed_;
   std::unique_ptr<PictureCache> cache_;
 };
 

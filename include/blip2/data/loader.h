@@ -39,12 +39,14 @@ struct LoaderOptions {
 void visit_fields(FieldVisitor& visitor, LoaderOptions& options);
 
 struct Batch {
-  /** [B, 3, image_size, image_size] float32. */
+  /** [P, 3, image_size, image_size] float32: of all B samples, or of those without features in a store. */
   at::Tensor pixels;
   std::vector<std::string> captions;
   std::vector<std::int64_t> image_ids;
   /** Indices into the source. */
   std::vector<std::int64_t> indices;
+  /** Records in a FeatureStore, -1 without one, and which samples the pictures of `pixels` are of. */
+  std::vector<std::int64_t> records, pixel_rows;
 
   std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
 };

@@ -11,11 +11,13 @@ namespace blip2 {
 
 /** One picture with one caption. */
 struct Sample {
-  /** [3, image_size, image_size], row-major. */
+  /** [3, image_size, image_size], row-major; empty where the picture's features lie ready (`record`). */
   std::vector<float> pixels;
   std::string caption;
   /** Equal for samples of one picture. */
   std::int64_t image_id = 0;
+  /** Where the features of this view of the picture belong in a FeatureStore; -1: nowhere. */
+  std::int64_t record = -1;
 };
 
 class SampleSource {

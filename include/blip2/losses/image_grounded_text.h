@@ -12,4 +12,7 @@ namespace blip2 {
  */
 at::Tensor image_grounded_text(const at::Tensor& logits, const at::Tensor& labels, double label_smoothing = 0.1);
 
+/** The same for the predictions alone: logits [N, V] of labels [N] that all count. 0 where there are none. */
+at::Tensor word_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, double label_smoothing = 0.1);
+
 }  // namespace blip2

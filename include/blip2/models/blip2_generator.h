@@ -14,7 +14,8 @@ namespace blip2 {
 
 /** What stage 2 learns from in one step. */
 struct GenerationBatch {
-  at::Tensor pixels;  // [B, 3, S, S] float
+  at::Tensor pixels;        // [B, 3, S, S] float
+  at::Tensor tower_output;  // [B, N, D] of VisionEncoder::encode() in place of pixels
   /** OPT: the whole text, padded right. T5: what the encoder reads behind the picture. */
   TextTokens text;
   /** int64, -100 does not count. OPT: [B, T] beside the text's ids. T5: [B, L], the decoder's targets. */

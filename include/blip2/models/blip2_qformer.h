@@ -15,9 +15,13 @@ namespace blip2 {
 
 /** What stage 1 learns from in one step. */
 struct RepresentationBatch {
-  at::Tensor pixels;     // [B, 3, S, S] float
+  at::Tensor pixels;  // [B, 3, S, S] float
+  at::Tensor
+      tower_output;      // [B, N, D] of VisionEncoder::encode() in place of pixels: a frozen tower's is always the same
   TextTokens text;       // [CLS] w ... [SEP], padded right
   at::Tensor image_ids;  // int64 [B], optional: texts of the same picture are no negatives of each other
+
+  std::int64_t size() const { return text.ids.size(0); }
 };
 
 struct RepresentationOptions {
@@ -54,6 +58,8 @@ class Blip2QFormerImpl : public torch::nn::Module {
 
   /** The query pass over pixels [B, 3, S, S]; records attention maps when `trace` is given. */
   ImageQueries encode_image(const at::Tensor& pixels, QFormerTrace* trace = nullptr);
+  /** The same over image tokens [B, N, D] that the vision model has made. */
+  ImageQueries encode_image_tokens(const at::Tensor& image_tokens, QFormerTrace* trace = nullptr);
   /** Contrastive features [B, Q, E], L2-normalised, of query outputs. */
   at::Tensor image_features(const at::Tensor& query_output);
   /** Text-only pass: hidden states [B, T, H]. */
@@ -82,11 +88,23 @@ class Blip2QFormerImpl : public torch::nn::Module {
   at::Tensor temperature;  // scalar, divides the similarities
 
  private:
+  /** What contrast and generation need and matching goes on with. */
+  struct FirstPass {
+    at::Tensor image_tokens;             // [B, N, D]
+    std::vector<KeyValue> image_memory;  // per cross-attention layer
+    at::Tensor text_embeds;              // [B, T, H], before the Q-Former
+    at::Tensor query_output;             // [B, Q, H]
+    at::Tensor text_output;              // [B, T, H], of the text alone
+    at::Tensor generation_output;        // [B, T, H], of the text that begins with [DEC] and sees the queries
+  };
+  FirstPass first_pass(const RepresentationBatch& batch, std::int64_t decoder_start_id);
+  at::Tensor encode_pair_embeds(const std::vector<KeyValue>& image_memory, const at::Tensor& text_embeds,
+                                const at::Tensor& text_mask, QFormerTrace* trace);
   at::Tensor expand_queries(std::int64_t batch) const { return query_tokens.expand({batch, -1, -1}); }
   /** Logits [3 B, 2] of matches, of negative pictures and of negative texts. */
-  at::Tensor matching_triples(const RepresentationBatch& batch, const ImageQueries& image,
-                              const HardNegatives& negatives, const std::shared_ptr<ProcessGroup>& group);
-  at::Tensor generation_loss(const RepresentationBatch& batch, const ImageQueries& image,
+  at::Tensor matching_triples(const RepresentationBatch& batch, const FirstPass& pass, const HardNegatives& negatives,
+                              const std::shared_ptr<ProcessGroup>& group);
+  at::Tensor generation_loss(const RepresentationBatch& batch, const FirstPass& pass,
                              const RepresentationOptions& options);
 
   Blip2Options options_;

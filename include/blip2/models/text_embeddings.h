@@ -5,6 +5,8 @@
 #include <torch/nn/modules/embedding.h>
 #include <torch/nn/modules/normalization.h>
 
+#include <utility>
+
 #include "blip2/models/text_tokens.h"
 #include "blip2/nn/linear.h"
 #include "blip2/qformer/qformer_layer.h"
@@ -19,7 +21,16 @@ class TextEmbeddingsImpl : public torch::nn::Module {
   /** ids int64 [B, T] -> [B, T, H]; positions count from 0, queries take none. Throws when T exceeds the table. */
   at::Tensor forward(const at::Tensor& ids);
 
+  /**
+   * The same, and once more with the word `start_id` in the first place, as text to generate begins: two [B, T, H] by
+   * one look-up, whose gradient is as large as the table.
+   */
+  std::pair<at::Tensor, at::Tensor> with_start(const at::Tensor& ids, std::int64_t start_id);
+
   torch::nn::Embedding word_embeddings{nullptr}, position_embeddings{nullptr};
+
+ private:
+  at::Tensor positions(std::int64_t length) const;
 };
 TORCH_MODULE(TextEmbeddings);
 

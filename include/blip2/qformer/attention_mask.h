@@ -1,6 +1,6 @@
 // The three self-attention masks that turn one Q-Former into three (paper section 3.1, figure 2). Each is a pure
 // function of the text's padding mask and says what every row of [queries ; text] may see. The training step runs
-// cheaper, split or cached passes that use blocks of these masks; tests prove them equal.
+// cheaper passes made of blocks of these masks; tests prove them equal.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,5 +23,11 @@ at::Tensor bidirectional_mask(const at::Tensor& text_mask, std::int64_t num_quer
  * excepted. Shapes as above.
  */
 at::Tensor multimodal_causal_mask(const at::Tensor& text_mask, std::int64_t num_queries);
+
+/**
+ * Contrast and generation in one pass over [queries ; text ; text to generate]: the first two as in unimodal_mask(),
+ * the third as the text of multimodal_causal_mask(). bool [B, 1, num_queries + 2 T, num_queries + 2 T].
+ */
+at::Tensor contrast_and_generation_mask(const at::Tensor& text_mask, std::int64_t num_queries);
 
 }  // namespace blip2

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <torch/nn/modules/container/modulelist.h>
-#include <torch/nn/modules/dropout.h>
 #include <torch/nn/modules/normalization.h>
 
 #include <memory>
@@ -24,6 +23,8 @@ struct QFormerInput {
   const std::vector<KeyValue>* image_memory = nullptr;
   /** Self-attention keys and values of an earlier pass, one per layer, that this pass sees in front of its own. */
   const std::vector<KeyValue>* prefix = nullptr;
+  /** False: the last layer leaves the text out, which others only read. Needs a mask of one row for all. */
+  bool text_wanted = true;
 };
 
 /** What a pass leaves for inspection: filled only when asked for. */
@@ -60,7 +61,6 @@ class QFormerImpl : public torch::nn::Module {
  private:
   QFormerOptions options_;
   torch::nn::LayerNorm layernorm_{nullptr};
-  torch::nn::Dropout dropout_{nullptr};
   std::vector<QFormerLayer> layers_;
 };
 TORCH_MODULE(QFormer);

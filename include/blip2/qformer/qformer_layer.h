@@ -1,7 +1,6 @@
 // One layer of the Q-Former and its parts: BERT self-attention, cross-attention to the image, two feed-forwards.
 #pragma once
 
-#include <torch/nn/modules/dropout.h>
 #include <torch/nn/modules/normalization.h>
 #include "blip2/nn/linear.h"
 
@@ -48,10 +47,9 @@ class BertAttentionImpl : public torch::nn::Module {
 
  private:
   std::int64_t heads_;
-  double attention_dropout_;
+  double attention_dropout_, dropout_;
   Linear query_{nullptr}, key_{nullptr}, value_{nullptr}, dense_{nullptr};
   torch::nn::LayerNorm norm_{nullptr};
-  torch::nn::Dropout dropout_{nullptr};
 };
 TORCH_MODULE(BertAttention);
 
@@ -84,7 +82,7 @@ class QFormerLayerImpl : public torch::nn::Module {
   Activation activation_;
   BertAttention attention_{nullptr}, crossattention_{nullptr};
   FeedForward query_feed_forward_, text_feed_forward_;
-  torch::nn::Dropout dropout_{nullptr};
+  double dropout_;
 };
 TORCH_MODULE(QFormerLayer);
 

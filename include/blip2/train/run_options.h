@@ -17,6 +17,12 @@ struct DataOptions {
   ImageTransformOptions transform;
   LoaderOptions loader;
   std::int64_t cache_megabytes = 2000;  // decoded pictures kept in memory
+  /**
+   * Folder for the frozen image encoder's output, kept from epoch to epoch (train/feature_cache.h); empty: none. Each
+   * picture is then seen in `cached_views` fixed random crops.
+   */
+  std::string feature_cache;
+  std::int64_t cached_views = 1;
 };
 
 void visit_fields(FieldVisitor& visitor, DataOptions& options);
@@ -33,11 +39,14 @@ void visit_fields(FieldVisitor& visitor, TextOptions& options);
 /** Throws UserError where the captions would have no room. */
 void check_text(const TextOptions& options);
 
+/** The pictures and captions of data.train. Throws UserError where none is named or the size is not `image_size`. */
+std::shared_ptr<CaptionSource> make_training_source(const DataOptions& options, std::int64_t image_size);
+
 /**
- * Training pictures in random order. Unreadable ones are named on standard error and counted. Throws UserError when the
- * file is missing or the model's pictures have another size than `data.transform.image_size`.
+ * Training pictures in random order. Unreadable ones are named on standard error and counted.
  */
-std::unique_ptr<Loader> make_training_loader(const DataOptions& options, std::int64_t image_size, std::int64_t seed);
+std::unique_ptr<Loader> make_training_loader(std::shared_ptr<const CaptionSource> source, const DataOptions& options,
+                                             std::int64_t seed);
 
 /** Validation pictures in order, as they are seen in evaluation; null when the config names none. */
 std::unique_ptr<Loader> make_validation_loader(const DataOptions& options, std::int64_t image_size);

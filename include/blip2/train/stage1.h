@@ -6,6 +6,7 @@
 
 #include "blip2/models/blip2_qformer.h"
 #include "blip2/models/run_folder.h"
+#include "blip2/train/feature_cache.h"
 #include "blip2/train/run_options.h"
 #include "blip2/train/train_task.h"
 #include "blip2/train/trainer.h"
@@ -57,7 +58,7 @@ class Stage1Task final : public TrainTask {
   std::int64_t next_batch(std::int64_t position) override;
   StepLosses losses(std::int64_t step) override;
   double learning_rate_scale(const std::string& name) const override;
-  /** `pixels`, `input_ids`, `attention_mask`, `image_ids` where texts share pictures, and the negatives drawn. */
+  /** `pixels` or `tower_output`, `input_ids`, `attention_mask`, `image_ids` where texts share pictures, negatives. */
   NamedTensors inspect_batch() const override;
   /** Losses on the validation pictures and recall at 1 by contrast, both directions. */
   Metrics validate(std::int64_t step) override;
@@ -74,6 +75,7 @@ class Stage1Task final : public TrainTask {
  private:
   std::vector<std::int64_t> positive_ids(const Batch& batch) const;
   RepresentationBatch to_device(const Batch& batch) const;
+  RepresentationBatch training_batch();
   void load_initial_weights();
 
   Stage1Options options_;
@@ -81,6 +83,7 @@ class Stage1Task final : public TrainTask {
   std::unique_ptr<Tokenizer> tokenizer_;
   Blip2QFormer model_{nullptr};
   RepresentationOptions representation_;
+  std::unique_ptr<FeatureCache> cache_;  // null: pictures are encoded in every step
   std::unique_ptr<Loader> loader_, validation_;
   AdamW::LearningRateScale layer_decay_;
   Batch batch_;

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "blip2/models/run_folder.h"
+#include "blip2/train/feature_cache.h"
 #include "blip2/train/run_options.h"
 #include "blip2/train/train_task.h"
 #include "blip2/train/trainer.h"
@@ -39,7 +40,7 @@ class Stage2Task final : public TrainTask {
   torch::nn::Module& module() override { return *model_.model; }
   std::int64_t next_batch(std::int64_t position) override;
   StepLosses losses(std::int64_t step) override;
-  /** `pixels`, `input_ids`, `attention_mask` and `labels`. */
+  /** `pixels` or `tower_output`, `input_ids`, `attention_mask` and `labels`. */
   NamedTensors inspect_batch() const override { return inspected_; }
   /** Language-model loss on the validation pictures. */
   Metrics validate(std::int64_t step) override;
@@ -59,6 +60,7 @@ class Stage2Task final : public TrainTask {
   Stage2Options options_;
   ModelOrigin stage1_origin_, language_model_origin_;
   GeneratorModel model_;
+  std::unique_ptr<FeatureCache> cache_;  // null: pictures are encoded in every step
   std::unique_ptr<Loader> loader_, validation_;
   Batch batch_;
   std::int64_t position_ = 0;
