@@ -2,7 +2,10 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <malloc.h>
 #include <sys/mman.h>
+
+#include <limits>
 
 namespace blip2 {
 namespace {
@@ -26,6 +29,13 @@ at::Tensor empty_weight(at::IntArrayRef sizes, at::ScalarType dtype) {
   ::madvise(begin, bytes, MADV_HUGEPAGE);  // a hint: without it the pages are small
   return at::from_blob(
       begin, sizes, [memory, mapped](void*) { ::munmap(memory, mapped); }, options);
+}
+
+void keep_freed_memory() {
+#if defined(__GLIBC__)
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
 }
 
 }  // namespace blip2

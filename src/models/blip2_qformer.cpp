@@ -95,6 +95,7 @@ at::Tensor Blip2QFormerImpl::encode_pair_embeds(const std::vector<KeyValue>& ima
   const at::Tensor visible = bidirectional_mask(text_mask, options_.num_query_tokens).slice(2, 0, 1);
   input.self_mask = additive_mask(visible, query_tokens.scalar_type());
   input.image_memory = &image_memory;
+  input.text_mask = text_mask;
   input.text_wanted = false;
   return qformer->forward(input, trace).query;
 }
@@ -167,6 +168,7 @@ Blip2QFormerImpl::FirstPass Blip2QFormerImpl::first_pass(const RepresentationBat
   QFormerInput input;
   input.query_embeds = expand_queries(batch.size());
   input.text_embeds = torch::cat({text, generated}, 1);
+  input.text_mask = torch::cat({batch.text.mask, batch.text.mask}, 1);
   input.self_mask = additive_mask(contrast_and_generation_mask(batch.text.mask, options_.num_query_tokens),
                                   query_tokens.scalar_type());
   input.image_memory = &pass.image_memory;

@@ -58,6 +58,43 @@ bool has_own_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   return possible && (narrow || rows <= cpu_kernels().most_float_rows);
 }
 
+void add_gradient(at::Tensor parameter, const at::Tensor& left, const at::Tensor& right) {
+  at::Tensor& gradient = parameter.mutable_grad();
+  if (gradient.defined()) {
+    gradient.addmm_(left, right);
+  } else {
+    gradient = left.mm(right);
+  }
+}
+
+/** at::linear whose backward pass adds to the leaves' `grad` in place (GradientsInPlace). */
+class InPlaceLinear : public torch::autograd::Function<InPlaceLinear> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias) {
+    context->save_for_backward({x, weight, bias});
+    return at::linear(x, weight, bias);
+  }
+
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               const torch::autograd::tensor_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    const at::Tensor gradient = flattened(gradients[0]);
+    add_gradient(weight, gradient.t(), flattened(x));
+    at::Tensor& of_bias = bias.mutable_grad();
+    of_bias = of_bias.defined() ? of_bias.add_(gradient.sum(0)) : gradient.sum(0);
+    at::Tensor of_x;
+    if (context->needs_input_grad(0)) of_x = with_shape_of(gradient.mm(weight), x);
+    return {of_x, at::Tensor(), at::Tensor()};
+  }
+};
+
+bool may_add_in_place(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return GradientsInPlace::active() && at::GradMode::is_enabled() && weight.is_leaf() && weight.requires_grad() &&
+         bias.defined() && bias.is_leaf() && bias.requires_grad() && x.scalar_type() == weight.scalar_type();
+}
+
 }  // namespace
 
 at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -68,9 +105,15 @@ at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at:
     run_kernel(float_kernel(weight.scalar_type()), {&task, 1}, task.in * 4);
     return with_shape_of(y, x);
   }
+  if (may_add_in_place(x, weight, bias)) return InPlaceLinear::apply(x, weight, bias);
   std::optional<at::Tensor> added;
   if (bias.defined()) added = bias.to(x.scalar_type());
   return at::linear(x, weight.to(x.scalar_type()), added);
+}
+
+int& GradientsInPlace::depth() {
+  thread_local int depth = 0;
+  return depth;
 }
 
 LinearImpl::LinearImpl(std::int64_t in, std::int64_t out, bool with_bias, const WeightOptions& options)

@@ -54,34 +54,39 @@ QFormerOutput QFormerImpl::forward(const QFormerInput& input, QFormerTrace* trac
   TORCH_CHECK(query_length == 0 || input.image_memory != nullptr,
               "Q-Former: queries need the pictures' keys and values");
 
-  // The LayerNorm acts on each row alone, so that queries and text may be joined before or after it.
-  at::Tensor embeds = query_length > 0 ? input.query_embeds : input.text_embeds;
-  if (query_length > 0 && input.text_embeds.defined()) embeds = torch::cat({embeds, input.text_embeds}, 1);
-  at::Tensor x = dropout(layernorm_(embeds), is_training() ? options_.hidden_dropout_prob : 0.0);
-  if (trace != nullptr) trace->hidden_states.push_back(x);
+  const at::Tensor& given = query_length > 0 ? input.query_embeds : input.text_embeds;
+  RowLayout layout(given.size(0), query_length, input.text_embeds.defined() ? input.text_embeds.size(1) : 0,
+                   trace == nullptr ? input.text_mask : at::Tensor());
+  const RowLayout whole = layout;
+  at::Tensor x = dropout(layernorm_(layout.join(input.query_embeds, input.text_embeds)),
+                         is_training() ? options_.hidden_dropout_prob : 0.0);
+  if (trace != nullptr) trace->hidden_states.push_back(layout.pad(x));
 
   QFormerOutput output;
   std::size_t cross_layer = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     auto& layer = layers_[i];
-    KeyValue self = layer->self_memory(x);
+    KeyValue self = layer->self_memory(x, layout);
     if (input.prefix != nullptr) self = behind(input.prefix->at(i), self);
-    if (i + 1 == layers_.size() && !input.text_wanted && trace == nullptr) x = x.narrow(1, 0, query_length);
+    if (i + 1 == layers_.size() && !input.text_wanted && trace == nullptr) {
+      x = layout.split(x).first;
+      layout = layout.without_text();
+    }
     const bool crosses = query_length > 0 && layer->has_cross_attention();
     const KeyValue* image = crosses ? &input.image_memory->at(cross_layer++) : nullptr;
     at::Tensor self_probabilities, cross_probabilities;
-    x = layer->forward(x, query_length, self, input.self_mask, image, trace != nullptr ? &self_probabilities : nullptr,
+    x = layer->forward(x, layout, self, input.self_mask, image, trace != nullptr ? &self_probabilities : nullptr,
                        trace != nullptr && crosses ? &cross_probabilities : nullptr);
     output.self_attention_memory.push_back(std::move(self));
     if (trace != nullptr) {
-      trace->hidden_states.push_back(x);
+      trace->hidden_states.push_back(layout.pad(x));
       trace->self_attention.push_back(self_probabilities);
       if (crosses) trace->cross_attention.push_back(cross_probabilities);
     }
   }
-  const std::vector<at::Tensor> parts = x.split_with_sizes({query_length, x.size(1) - query_length}, 1);
-  if (query_length > 0) output.query = parts[0];
-  if (x.size(1) > query_length) output.text = parts[1];
+  const auto [queries, text] = layout.split(x);
+  if (query_length > 0) output.query = queries.view({given.size(0), query_length, given.size(2)});
+  if (text.defined()) output.text = whole.pad_text(text);
   return output;
 }
 

@@ -26,14 +26,18 @@ KeyValue BertAttentionImpl::memory(const at::Tensor& given) {
   return {split_heads(key_(x), heads_), split_heads(value_(x), heads_)};
 }
 
-at::Tensor BertAttentionImpl::forward(const at::Tensor& x, const KeyValue& memory, const at::Tensor& mask,
-                                      at::Tensor* probabilities) {
-  const at::Tensor query = split_heads(query_(x), heads_);
+KeyValue BertAttentionImpl::memory(const at::Tensor& rows, const RowLayout& layout) {
+  return {split_heads(layout.pad(key_(rows)), heads_), split_heads(layout.pad(value_(rows)), heads_)};
+}
+
+at::Tensor BertAttentionImpl::forward(const at::Tensor& rows, const RowLayout& layout, const KeyValue& memory,
+                                      const at::Tensor& mask, at::Tensor* probabilities) {
+  const at::Tensor query = split_heads(layout.pad(query_(rows)), heads_);
   const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(3)));
   if (probabilities != nullptr) *probabilities = attention_probabilities(query, memory.key, mask, scale);
-  const double dropout = is_training() ? attention_dropout_ : 0.0;
-  const at::Tensor context = merge_heads(attention(query, memory, mask, scale, dropout));
-  return norm_(dropout_add(dense_(context), x, is_training() ? dropout_ : 0.0));
+  const double attention_dropout = is_training() ? attention_dropout_ : 0.0;
+  const at::Tensor context = layout.pack(merge_heads(attention(query, memory, mask, scale, attention_dropout)));
+  return norm_(dropout_add(dense_(context), rows, is_training() ? dropout_ : 0.0));
 }
 
 QFormerLayerImpl::QFormerLayerImpl(const QFormerOptions& options, bool has_cross_attention)
@@ -63,26 +67,21 @@ at::Tensor QFormerLayerImpl::feed_forward(FeedForward& part, const at::Tensor& x
   return part.norm(dropout_add(inner, x, is_training() ? dropout_ : 0.0));
 }
 
-at::Tensor QFormerLayerImpl::forward(const at::Tensor& x, std::int64_t query_length, const KeyValue& self,
+at::Tensor QFormerLayerImpl::forward(const at::Tensor& rows, const RowLayout& layout, const KeyValue& self,
                                      const at::Tensor& self_mask, const KeyValue* image, at::Tensor* self_probabilities,
                                      at::Tensor* cross_probabilities) {
-  const at::Tensor attended = attention_->forward(x, self, self_mask, self_probabilities);
-  const std::int64_t text_length = x.size(1) - query_length;
-  TORCH_CHECK(text_length == 0 || !text_feed_forward_.expand.is_empty(),
+  auto [queries, text] = layout.split(attention_->forward(rows, layout, self, self_mask, self_probabilities));
+  TORCH_CHECK(!text.defined() || !text_feed_forward_.expand.is_empty(),
               "Q-Former: got text, but the model has no text feed-forward (use_qformer_text_input is false)");
-  // A split, whose gradient is one concatenation, where two slices would each fill a tensor of the whole size.
-  const std::vector<at::Tensor> parts = attended.split_with_sizes({query_length, text_length}, 1);
-  at::Tensor queries, text;
-  if (query_length > 0) {
-    queries = text_length > 0 ? parts[0] : attended;
+  if (queries.defined()) {
     if (has_cross_attention()) {
-      queries = crossattention_->forward(queries, *image, /*mask=*/{}, cross_probabilities);
+      queries = crossattention_->forward(queries, layout.without_text(), *image, /*mask=*/{}, cross_probabilities);
     }
     queries = feed_forward(query_feed_forward_, queries);
   }
-  if (text_length > 0) text = feed_forward(text_feed_forward_, query_length > 0 ? parts[1] : attended);
+  if (text.defined()) text = feed_forward(text_feed_forward_, text);
   if (!text.defined()) return queries;
-  return queries.defined() ? torch::cat({queries, text}, 1) : text;
+  return queries.defined() ? torch::cat({queries, text}) : text;
 }
 
 void QFormerLayerImpl::copy_text_feed_forward_to_queries() {

@@ -59,6 +59,11 @@ std::vector<std::int64_t> padded_ids(const Hypothesis& hypothesis, std::int64_t 
   return ids;
 }
 
+/** Scores whose equal ones rank as LAVIS sorts them: the last first. */
+at::Tensor without_ties(const at::Tensor& scores) {
+  return scores.to(torch::kDouble) + 1e-9 * torch::arange(scores.size(1), torch::kDouble);
+}
+
 /** LAVIS's names of the recalls, in percent. */
 json recall_of(const RetrievalScores& scores) {
   json result;
@@ -154,7 +159,7 @@ void run_lavis_retrieval(CaseRun& run) {
   options.add_similarity = false;
   const RankingScores matching = ranking_scores(*model, image.image_tokens, text, options);
   const auto recall = [&](const at::Tensor& images, const at::Tensor& texts) {
-    return recall_of(retrieval_scores(images, texts, image_ids, text_ids));
+    return recall_of(retrieval_scores(without_ties(images), without_ties(texts), image_ids, text_ids));
   };
   run.answers["recall"] = recall(scores.image_to_text, scores.text_to_image);
   run.answers["recall_itc_only"] = recall(scores.similarities, scores.similarities.t());

@@ -6,6 +6,8 @@
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/error.h"
+#include "blip2/core/weight_memory.h"
+#include "blip2/nn/linear.h"
 #include "blip2/train/interruption.h"
 #include "train/restore_tensors.h"
 #include "train/run_lock.h"
@@ -109,6 +111,7 @@ Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, 
                  [&task](const std::string& name) { return task.learning_rate_scale(name); }) {
   check_options(options_, task_.batches_per_epoch());
   if (optimizer_.parameter_count() == 0) throw UserError("nothing to train: every parameter of the model is frozen");
+  keep_freed_memory();
   if (options_.threads > 0) at::set_num_threads(static_cast<int>(options_.threads));
   start_or_resume();
 }
@@ -151,6 +154,7 @@ void Trainer::start_or_resume() {
 TrainResult Trainer::run() {
   const Interruption interruption;
   task_.module().train();
+  if (options_.record_steps > 0 && step_ == 0) record_initial_weights();
   while (step_ < options_.steps) {
     StepRecord record = train_step();                                  // 1-4 batch, forward, backward, optimise
     if (due(options_.validate_every)) record.validation = validate();  // 5 validate
@@ -203,6 +207,7 @@ std::vector<NamedTensors> Trainer::accumulate_gradients(StepRecord& record) {
   std::vector<NamedTensors> batches;
   const std::int64_t micro_batches = options_.accumulation_steps;
   LossMean mean(micro_batches);
+  const GradientsInPlace in_place;
   for (std::int64_t i = 0; i < micro_batches; ++i) {
     const auto asked = Clock::now();
     record.samples += task_.next_batch(step_ * micro_batches + i);
@@ -216,11 +221,22 @@ std::vector<NamedTensors> Trainer::accumulate_gradients(StepRecord& record) {
   return batches;
 }
 
-void Trainer::write_batches(const std::vector<NamedTensors>& batches, const std::string& folder) const {
-  const std::filesystem::path place = run_.output / folder;
+std::filesystem::path Trainer::made_folder(const std::string& name) const {
+  const std::filesystem::path place = run_.output / name;
   std::error_code refused;
   std::filesystem::create_directories(place, refused);
   if (refused) throw WorldError("cannot create '" + place.string() + "': " + refused.message());
+  return place;
+}
+
+void Trainer::record_initial_weights() const {
+  NamedTensors weights;
+  for (const auto& [name, parameter] : named_parameters(task_.module())) weights.emplace(name, parameter.detach());
+  save_safetensors(weights, made_folder("recorded") / "initial.safetensors");
+}
+
+void Trainer::write_batches(const std::vector<NamedTensors>& batches, const std::string& folder) const {
+  const std::filesystem::path place = made_folder(folder);
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (batches[i].empty()) continue;
     const std::string part = batches.size() > 1 ? "-" + std::to_string(i) : "";

@@ -11,6 +11,7 @@
 
 #include "blip2/checkpoint/module_state.h"
 #include "blip2/core/error.h"
+#include "blip2/core/weight_memory.h"
 #include "blip2/models/blip2_qformer.h"
 #include "blip2/text/load_tokenizer.h"
 #include "blip2/train/optimizer.h"
@@ -93,6 +94,8 @@ double qformer_gflop(const blip2::Blip2Options& options, const blip2::TextTokens
 
 json run(const Arguments& arguments) {
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  blip2::keep_freed_memory();  // as the trainer does
+  const blip2::GradientsInPlace in_place;
   torch::manual_seed(1);
   const blip2::Blip2Options options = options_of(arguments);
   blip2::Blip2QFormer model(options);

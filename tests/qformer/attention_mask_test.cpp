@@ -33,6 +33,12 @@ TEST(MultimodalCausalMask, TextCannotSeeLaterTextAndQueriesCannotSeeText) {
             (std::vector<std::string>{"11000", "11000", "11100", "11110", "11110"}));
 }
 
+TEST(ContrastAndGenerationMask, HoldsBothTextsWhichDoNotSeeEachOther) {
+  EXPECT_EQ(rows(contrast_and_generation_mask(kTextMask, 2)),
+            (std::vector<std::string>{"11000000", "11000000", "00110000", "00110000", "00110000", "11000100",
+                                      "11000110", "11000110"}));
+}
+
 TEST(AttentionMasks, WithoutQueriesOnlyTheTextBlockIsLeft) {
   EXPECT_EQ(rows(unimodal_mask(kTextMask, 0)), (std::vector<std::string>{"110", "110", "110"}));
   EXPECT_EQ(rows(multimodal_causal_mask(kTextMask, 0)), (std::vector<std::string>{"100", "110", "110"}));

@@ -12,6 +12,7 @@ TEST(LavisEpochCosine, EqualsTheNumbersOfLavisExactly) {
   for (const auto& run : load_json(BLIP2_TEST_DATA "/train/lavis_lr_schedules.json")) {
     const auto& settings = run["settings"];
     ScheduleOptions options;
+    options.schedule = "lavis_epoch_cosine";
     options.learning_rate = settings["init_lr"];
     options.min_learning_rate = settings["min_lr"];
     options.warmup_steps = settings["warmup_steps"];
@@ -64,6 +65,9 @@ TEST(Schedule, RefusesUnknownNamesAndNegativeRates) {
   ScheduleOptions options;
   options.schedule = "lavis_cosine";
   EXPECT_USER_ERROR(check_schedule(options), "unknown schedule 'lavis_cosine': did you mean 'lavis_epoch_cosine'?");
+  options = {};
+  options.decay_rate = 0;
+  EXPECT_USER_ERROR(check_schedule(options), "'decay_rate' must be above 0 and at most 1, found 0");
   options = {};
   options.min_learning_rate = -1;
   EXPECT_USER_ERROR(check_schedule(options), "'min_learning_rate' must be a number of 0 or more, found -1");

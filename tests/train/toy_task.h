@@ -50,6 +50,7 @@ class ToyTask : public TrainTask {
   }
 
   StepLosses losses(std::int64_t step) override {
+    if (seen) seen(input_);
     const auto error = model->forward(input_) - input_.sum(1, true);
     StepLosses losses;
     losses.parts = {{"square", error.square().mean()}, {"absolute", error.abs().mean() * 0.1}};
@@ -58,6 +59,8 @@ class ToyTask : public TrainTask {
     counter += 1;
     return losses;
   }
+
+  NamedTensors inspect_batch() const override { return {{"input", input_}}; }
 
   Metrics validate(std::int64_t) override {
     if (on_validate) on_validate();
@@ -73,6 +76,7 @@ class ToyTask : public TrainTask {
   std::function<void(std::int64_t position)> before_batch;
   std::function<bool(std::int64_t step)> is_broken;
   std::function<void()> on_validate;
+  std::function<void(const at::Tensor& input)> seen;
 
  private:
   at::Tensor input_;

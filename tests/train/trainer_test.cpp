@@ -106,13 +106,37 @@ TEST(Trainer, EndsWhenNoStepIsFiniteAnyMoreAndKeepsTheCheckpoint) {
       run.run(),
       "a loss or gradient was not finite in 3 steps in a row, the last of them step 11: the checkpoint of "
       "step 6 is kept in '" +
-          checkpoint_folder(run.output).string() + "'; lower 'learning_rate' or set 'max_grad_norm'");
+          checkpoint_folder(run.output).string() + "'; look at the first batch ('" + run.output.string() +
+          "/skipped/step-9*.safetensors'), lower 'learning_rate' or set 'max_grad_norm'");
   EXPECT_EQ(load_run_checkpoint(run.output).step, 6);
   EXPECT_TRUE(load_run_checkpoint(run.output).parameters.at("hidden.weight").isfinite().all().item<bool>());
 
   ToyRun early(folder.path() / "early", options);
   early.task.is_broken = [](std::int64_t) { return true; };
   EXPECT_USER_ERROR(early.run(), "no checkpoint was written yet");
+}
+
+TEST(Trainer, WritesTheBatchesOfTheFirstStepsAndOfSkippedOnes) {
+  const TemporaryFolder folder;
+  auto options = toy_options();
+  options.record_steps = 2;
+  options.accumulation_steps = 2;
+  ToyRun run(folder.path() / "run", options);
+  run.task.is_broken = [](std::int64_t step) { return step == 4 || step == 5; };
+  std::vector<at::Tensor> inputs;
+  run.task.seen = [&](const at::Tensor& input) { inputs.push_back(input); };
+  const at::Tensor initial = run.task.model->hidden->weight.detach().clone();
+  run.run();
+  EXPECT_TRUE(torch::equal(load_safetensors(run.output / "recorded/initial.safetensors").at("hidden.weight"), initial));
+  const auto batch = [&](const std::string& name) {
+    return load_safetensors(run.output / (name + ".safetensors")).at("input");
+  };
+  EXPECT_TRUE(torch::equal(batch("recorded/step-1-0"), inputs[0]));
+  EXPECT_TRUE(torch::equal(batch("recorded/step-1-1"), inputs[1]));
+  EXPECT_TRUE(torch::equal(batch("recorded/step-2-1"), inputs[3]));
+  EXPECT_FALSE(std::filesystem::exists(run.output / "recorded/step-3-0.safetensors"));
+  EXPECT_TRUE(torch::equal(batch("skipped/step-5-0"), inputs[8]));
+  EXPECT_FALSE(std::filesystem::exists(run.output / "skipped/step-6-0.safetensors"));  // the first of its row is enough
 }
 
 TEST(Trainer, ValidatesWithoutChangingWhatIsTrained) {

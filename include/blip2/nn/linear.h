@@ -21,6 +21,24 @@ namespace blip2 {
  */
 at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 
+/**
+ * While one lives in a thread, linear layers add their weights' gradients to `grad` themselves in the backward pass of
+ * what is computed meanwhile: one product each, where autograd makes a tensor for every use of a weight and adds them
+ * up. `grad` is the same then. Hooks on the weights are not called, and torch::autograd::grad() of them is empty.
+ */
+class GradientsInPlace {
+ public:
+  GradientsInPlace() { ++depth(); }
+  ~GradientsInPlace() { --depth(); }
+  GradientsInPlace(const GradientsInPlace&) = delete;
+  GradientsInPlace& operator=(const GradientsInPlace&) = delete;
+
+  static bool active() { return depth() > 0; }
+
+ private:
+  static int& depth();
+};
+
 /** What a weight is rounded to. */
 enum class IntegerWeights {
   kInt8,  // one scale per output

@@ -23,6 +23,8 @@ struct QFormerInput {
   const std::vector<KeyValue>* image_memory = nullptr;
   /** Self-attention keys and values of an earlier pass, one per layer, that this pass sees in front of its own. */
   const std::vector<KeyValue>* prefix = nullptr;
+  /** int64 [B, T], 1 = token: rows of padding are not computed, the output has zeros there. A trace shows all rows. */
+  at::Tensor text_mask;
   /** False: the last layer leaves the text out, which others only read. Needs a mask of one row for all. */
   bool text_wanted = true;
 };

@@ -7,6 +7,7 @@
 #include "blip2/core/field_visitor.h"
 #include "blip2/nn/activation.h"
 #include "blip2/nn/attention.h"
+#include "blip2/qformer/row_layout.h"
 
 namespace blip2 {
 
@@ -41,8 +42,10 @@ class BertAttentionImpl : public torch::nn::Module {
 
   /** Keys and values of x [B, S, memory_size]. */
   KeyValue memory(const at::Tensor& x);
-  /** x [B, T, H] attends to `memory`; the probabilities go to `probabilities` when it is not null. */
-  at::Tensor forward(const at::Tensor& x, const KeyValue& memory, const at::Tensor& mask,
+  /** The same of packed rows [N, memory_size]; keys and values of padding are zeros. */
+  KeyValue memory(const at::Tensor& rows, const RowLayout& layout);
+  /** Rows [N, H] attend to `memory`; the probabilities go to `probabilities` when it is not null. */
+  at::Tensor forward(const at::Tensor& rows, const RowLayout& layout, const KeyValue& memory, const at::Tensor& mask,
                      at::Tensor* probabilities = nullptr);
 
  private:
@@ -65,11 +68,11 @@ class QFormerLayerImpl : public torch::nn::Module {
 
   /** Cross-attention keys and values of image tokens [B, N, D]; only layers with cross-attention. */
   KeyValue image_memory(const at::Tensor& image_tokens) { return crossattention_->memory(image_tokens); }
-  /** Self-attention keys and values of x [B, Q + T, H]. */
-  KeyValue self_memory(const at::Tensor& x) { return attention_->memory(x); }
+  /** Self-attention keys and values of packed rows [N, H]. */
+  KeyValue self_memory(const at::Tensor& rows, const RowLayout& layout) { return attention_->memory(rows, layout); }
 
-  /** x [B, Q + T, H] with the first `query_length` rows queries; `image` is null in layers without cross-attention. */
-  at::Tensor forward(const at::Tensor& x, std::int64_t query_length, const KeyValue& self, const at::Tensor& self_mask,
+  /** Packed rows [N, H] -> the same; `image` is null in layers without cross-attention. */
+  at::Tensor forward(const at::Tensor& rows, const RowLayout& layout, const KeyValue& self, const at::Tensor& self_mask,
                      const KeyValue* image, at::Tensor* self_probabilities, at::Tensor* cross_probabilities);
 
   bool has_cross_attention() const { return !crossattention_.is_empty(); }

@@ -46,7 +46,10 @@ struct TrainerOptions {
    * are written to OUT/skipped/step-N.safetensors, N being the number of the step in the log.
    */
   std::int64_t max_skipped_steps = 10;
-  /** Batches of the first steps that are written to OUT/recorded/step-N.safetensors, to repeat a run elsewhere. */
+  /**
+   * Batches of the first steps that are written to OUT/recorded/step-N.safetensors, beside the weights before the first
+   * in initial.safetensors: to repeat a run elsewhere.
+   */
   std::int64_t record_steps = 0;
   /** Threads of torch; 0: as many as it chooses. Bit-identical runs need the same number. */
   std::int64_t threads = 0;
@@ -95,6 +98,8 @@ class Trainer {
   StepRecord train_step();
   /** Forward and backward of the step's micro-batches into gradients and record -> the batches, for inspection. */
   std::vector<NamedTensors> accumulate_gradients(StepRecord& record);
+  std::filesystem::path made_folder(const std::string& name) const;
+  void record_initial_weights() const;
   void write_batches(const std::vector<NamedTensors>& batches, const std::string& folder) const;
   Metrics validate();
   void save_checkpoint();
