@@ -9,11 +9,11 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 at::Tensor gathered(const at::Tensor& x, const at::Tensor& places) {
-  return x.index_select(0, places);
+  return x.index_select(0, places.to(x.device()));  // a layout without a mask does not know where its rows lie
 }
 
 at::Tensor scattered(const at::Tensor& x, const at::Tensor& places, std::int64_t count) {
-  return at::zeros({count, x.size(1)}, x.options()).index_copy_(0, places, x);
+  return at::zeros({count, x.size(1)}, x.options()).index_copy_(0, places.to(x.device()), x);
 }
 
 // No place is named twice, so that each is the other's gradient; autograd's own would add up.
