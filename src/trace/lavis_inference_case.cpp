@@ -51,12 +51,11 @@ GenerationOptions options_of(const json& asked) {
   return options;
 }
 
-/** A hypothesis' row with padding behind its end, where present versions of transformers repeat the end token. */
-std::vector<std::int64_t> padded_ids(const Hypothesis& hypothesis, std::int64_t padding) {
-  std::vector<std::int64_t> ids(hypothesis.ids.begin(), hypothesis.ids.begin() + 1);  // [DEC]
-  ids.insert(ids.end(), hypothesis.new_tokens.begin(), hypothesis.new_tokens.end());
-  ids.resize(hypothesis.ids.size(), padding);
-  return ids;
+/** Logits [B, V] of the word behind [DEC]. */
+at::Tensor first_logits(Blip2QFormerImpl& model, const at::Tensor& pixels, std::int64_t start_id) {
+  const at::Tensor starts = torch::full({pixels.size(0), 1}, start_id, torch::kLong);
+  const ImageQueries image = model.encode_image(pixels);
+  return model.generation_logits(image.self_attention_memory, {starts, torch::ones_like(starts)}).select(1, 0);
 }
 
 /** Scores whose equal ones rank as LAVIS sorts them: the last first. */
@@ -108,28 +107,27 @@ void run_lavis_captioner(CaseRun& run) {
   representation.model = trained_model(run);
   representation.tokenizer = load_tokenizer(beside(run, "stage1_model"));
   const at::Tensor pixels = run.input("image");
-  const std::vector<KeyValue> memory = representation.model->encode_image(pixels).self_attention_memory;
-  const std::int64_t start = *representation.tokenizer->find("[DEC]"), end = *representation.tokenizer->find("[SEP]");
-  QFormerLanguageModel model(representation.model, memory, {representation.tokenizer->padding_id(), start, end, -1});
-  GenerationPrompt request;
-  request.ids = torch::full({pixels.size(0), 1}, start, torch::kLong);
-  request.prompt = {model.embed(request.ids), torch::ones_like(request.ids)};
+  const std::int64_t start = *representation.tokenizer->find("[DEC]");
   for (const json& asked : run.asked.at("runs")) {
     const std::string name = asked.at("name");
-    const Generated generated = generate(model, request, options_of(asked));
+    const auto captions = caption_pictures(representation, pixels, options_of(asked));
+    std::size_t longest = 0;
+    for (const auto& row : captions) longest = std::max(longest, row[0].token_ids.size());
     json answers = {{"name", name}, {"strings", json::array()}, {"sequences", json::array()}};
     std::vector<double> scores;
     std::vector<at::Tensor> sequences;
-    for (const auto& row : generated) {
-      const std::vector<std::int64_t> ids = padded_ids(row[0], representation.tokenizer->padding_id());
-      answers["strings"].push_back(captions_of({row}, *representation.tokenizer)[0][0].text);
+    for (const auto& row : captions) {
+      std::vector<std::int64_t> ids = {start};
+      ids.insert(ids.end(), row[0].token_ids.begin(), row[0].token_ids.end());
+      ids.resize(longest + 1, representation.tokenizer->padding_id());
+      answers["strings"].push_back(row[0].text);
       answers["sequences"].push_back(ids);
       sequences.push_back(torch::tensor(ids, torch::kLong));
       scores.push_back(row[0].score);
     }
     run.trace[name + ".sequences"] = torch::stack(sequences);
     if (asked.at("num_beams") == 1) {
-      run.trace[name + ".first_step_logits"] = model.begin(request.prompt).second;
+      run.trace[name + ".first_step_logits"] = first_logits(*representation.model, pixels, start);
     } else {
       run.trace[name + ".sequences_scores"] = torch::tensor(scores, torch::kDouble);
       answers["sequences_scores"] = scores;

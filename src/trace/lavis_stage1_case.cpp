@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "blip2/core/config.h"
+#include "blip2/losses/image_text_contrastive.h"
 #include "blip2/qformer/attention_mask.h"
 #include "trace/lavis_case.h"
 #include "trace/lavis_model.h"
@@ -91,12 +92,6 @@ void trace_generation(Blip2QFormerImpl& model, const RepresentationBatch& batch,
   trace["itg_labels"] = text.ids.masked_fill(text.mask.eq(0), -100);
 }
 
-/** Smoothed targets of contrast where texts share pictures. */
-at::Tensor contrastive_targets(const at::Tensor& ids, double label_smoothing, at::ScalarType dtype) {
-  const at::Tensor same = positive_mask(ids.size(0), ids.size(0), 0, ids, ids).to(dtype);
-  return (1.0 - label_smoothing) * same / same.sum(1, true) + label_smoothing / static_cast<double>(ids.size(0));
-}
-
 at::Tensor as_added(const at::Tensor& visible, at::ScalarType dtype) {
   return visible.eq(0).to(dtype) * kHidden;
 }
@@ -122,7 +117,9 @@ void run_lavis_stage1(CaseRun& run) {
   run.trace["text_output"] = model->encode_text(batch.text);
   run.trace["text_feat"] = model->text_features(run.trace["text_output"]);
   if (batch.image_ids.defined()) {
-    run.trace["itc_targets"] = contrastive_targets(batch.image_ids, options.label_smoothing, run.dtype());
+    run.trace["itc_targets"] =
+        contrastive_targets(positive_mask(batch.size(), batch.size(), 0, batch.image_ids, batch.image_ids),
+                            options.label_smoothing, run.dtype());
   }
   trace_matching(*model, batch, image, *options.negatives, run.trace);
   trace_generation(*model, batch, image, options.decoder_start_id, run.trace);

@@ -10,18 +10,13 @@
 #include "blip2/core/config.h"
 #include "blip2/core/read_file.h"
 #include "image/fingerprint.h"
+#include "image/numbered.h"
 #include "support/expect_error.h"
 
 namespace blip2 {
 namespace {
 
 const std::filesystem::path kData = std::filesystem::path(BLIP2_TEST_DATA) / "image";
-
-Image numbered(std::int64_t height, std::int64_t width) {
-  Image image{height, width, {}};
-  for (std::int64_t i = 0; i < height * width * 3; ++i) image.pixels.push_back(static_cast<std::uint8_t>(i * 7 % 251));
-  return image;
-}
 
 void expect_resized(const nlohmann::json& entry) {
   Image image = load_image(kData / entry.at("file").get<std::string>());

@@ -28,6 +28,27 @@ at::Tensor by_variant(const CpuKernels& kernels, const at::Tensor& x, const at::
   return y;
 }
 
+TEST(GradientsInPlace, LayersAddToGradThemselvesAndOnlyThen) {
+  torch::manual_seed(2);
+  Linear layer(5, 3);
+  const at::Tensor x = torch::randn({2, 4, 5}).requires_grad_();
+  const auto through_autograd = [&] {
+    const at::Tensor loss = layer(x).square().sum();
+    return torch::autograd::grad({loss}, {x, layer->weight, layer->bias}, {}, std::nullopt, false, true);
+  };
+  const auto expected = through_autograd();
+  EXPECT_FALSE(layer->weight.grad().defined());
+  {
+    const GradientsInPlace in_place;
+    const auto other = through_autograd();
+    EXPECT_LT(largest_difference(other[0], expected[0]), 1e-6);
+    EXPECT_FALSE(other[1].defined());  // it went to grad
+    layer(x).square().sum().backward();
+  }
+  EXPECT_LT(largest_difference(layer->weight.grad(), 2 * expected[1]), 1e-5);
+  EXPECT_LT(largest_difference(layer->bias.grad(), 2 * expected[2]), 1e-5);
+}
+
 TEST(Linear, EveryVariantComputesEveryShape) {
   torch::manual_seed(1);
   for (int v = 0; cpu_kernel_variant(v) != nullptr; ++v) {

@@ -90,7 +90,7 @@ TEST(LavisCase, SchedulesAreEqualToTheLastBit) {
 
 TEST(LavisCase, WholeSetComputesWhatIsExpectedWhereItIsAtHand) {
   const fs::path set = fs::path(BLIP2_SHARED_DATA) / "fixtures/lavis";
-  if (!fs::exists(set)) return;
+  if (!fs::exists(set)) GTEST_SKIP() << "the other tests run copies; those of tests/models cover most of the rest";
   EXPECT_EQ(expect_lavis(set / "stage1_forward").tensors, 155);
   EXPECT_EQ(expect_lavis(set / "stage1_forward_image_id").tensors, 199);
   EXPECT_EQ(expect_lavis(set / "stage1_masks").tensors, 11);

@@ -76,7 +76,8 @@ class T5LanguageModelImpl : public torch::nn::Module, public LanguageModel {
 
   /**
    * Logits [B, L, vocab_size] of decoder inputs int64 [B, L] (the start token and what follows it), in the model's
-   * dtype. Fills the trace when it is not null. Differentiable. Throws (TORCH_CHECK) for wrong shapes.
+   * dtype. Fills the trace when it is not null. Differentiable. `decoder_mask` [B, L] hides padding, which only rows of
+   * padding could see. Throws (TORCH_CHECK) for wrong shapes.
    */
   at::Tensor logits(const Prompt& prompt, const at::Tensor& decoder_ids, T5Trace* trace = nullptr,
                     const at::Tensor& decoder_mask = {});

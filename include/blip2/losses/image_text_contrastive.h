@@ -25,6 +25,12 @@ struct ContrastiveLoss {
   at::Tensor text_to_image;  // [B, G]
 };
 
+/**
+ * What each own sample should find among the gathered ones, [batch, all], rows that sum to one: evenly its positives
+ * (see positive_mask), and of `label_smoothing` everything.
+ */
+at::Tensor contrastive_targets(const at::Tensor& positives, double label_smoothing, at::ScalarType dtype);
+
 /** Mean of both directions' cross entropy with `label_smoothing` (LAVIS has 0.1). */
 ContrastiveLoss image_text_contrastive(const ContrastiveInput& input, double label_smoothing = 0.1);
 

@@ -15,11 +15,10 @@ namespace blip2 {
 
 /** What stage 1 learns from in one step. */
 struct RepresentationBatch {
-  at::Tensor pixels;  // [B, 3, S, S] float
-  at::Tensor
-      tower_output;      // [B, N, D] of VisionEncoder::encode() in place of pixels: a frozen tower's is always the same
-  TextTokens text;       // [CLS] w ... [SEP], padded right
-  at::Tensor image_ids;  // int64 [B], optional: texts of the same picture are no negatives of each other
+  at::Tensor pixels;        // [B, 3, S, S] float
+  at::Tensor tower_output;  // [B, N, D] of VisionEncoder::encode() in place of pixels
+  TextTokens text;          // [CLS] w ... [SEP], padded right
+  at::Tensor image_ids;     // int64 [B], optional: texts of the same picture are no negatives of each other
 
   std::int64_t size() const { return text.ids.size(0); }
 };
