@@ -48,8 +48,7 @@ def parts(results):
     """Medians of our parts, and the rate of each beside the machine's."""
     runs = [r for result in results for r in result["runs"][1:]]
     median = {key: statistics.median(r[key] for r in runs) for key in runs[0] if key.endswith("_s")}
-    work = {"vision_s": results[0]["vision_gflop"], "forward_s": results[0]["qformer_gflop"],
-            "backward_s": 2 * results[0]["qformer_gflop"]}
+    work = {"vision_s": results[0]["vision_gflop"], "qformer_s": 3 * results[0]["qformer_gflop"]}
     peak = statistics.median(r["machine_gflops"] for r in results)
     for key, seconds in median.items():
         rate = f", {work[key] / seconds:.0f} of {peak:.0f} GFLOP/s" if key in work and seconds > 0 else ""

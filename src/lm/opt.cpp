@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "blip2/core/error.h"
+#include "blip2/nn/activation_checkpointing.h"
 #include "lm/opt_layer.h"
 #include "lm/prompt.h"
 
@@ -109,7 +110,10 @@ at::Tensor OptLanguageModelImpl::decode(const at::Tensor& embeds, const at::Tens
   at::Tensor x = embeds.to(dtype()) + at::embedding(embed_positions_, position_rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
-    x = layers_[i].forward(x, mask, cache, is_training());
+    const auto forward = [layer = &layers_[i], mask, cache, training = is_training()](const auto& inputs) {
+      return layer->forward(inputs[0], mask, cache, training);
+    };
+    x = checkpointed({x}, forward);
   }
   if (final_norm_) x = (*final_norm_)(x);
   if (hidden_states != nullptr) hidden_states->push_back(x);

@@ -15,10 +15,6 @@ void check_prompt(const Prompt& prompt, std::int64_t width) {
               "] for the prompt, got ", prompt.mask.sizes());
 }
 
-at::Tensor at_least_float(const at::Tensor& logits) {
-  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
-}
-
 at::Tensor padding_mask(const at::Tensor& mask, at::ScalarType dtype) {
   return additive_mask(mask, dtype).unsqueeze(1).unsqueeze(1);
 }

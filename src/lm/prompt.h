@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "blip2/lm/language_model.h"
+#include "blip2/nn/autocast.h"
 
 namespace blip2 {
 
@@ -12,9 +13,6 @@ inline constexpr std::int64_t kIgnoredLabel = -100;
 
 /** Throws (TORCH_CHECK) unless embeds are [B, T, width] and the mask is [B, T]. */
 void check_prompt(const Prompt& prompt, std::int64_t width);
-
-/** Logits as search wants them: float32, or float64 where the model is. */
-at::Tensor at_least_float(const at::Tensor& logits);
 
 /** The mask that is added to scores over the keys of a padded batch: int64 [B, T] -> [B, 1, 1, T]. */
 at::Tensor padding_mask(const at::Tensor& mask, at::ScalarType dtype);

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "blip2/nn/activation_checkpointing.h"
+
 namespace blip2 {
 
 T5Stack::T5Stack(torch::nn::Module& parent, const std::string& name, const T5Options& options, bool is_decoder,
@@ -48,8 +50,15 @@ at::Tensor T5Stack::forward(const at::Tensor& embeds, const T5Pass& pass) const 
   at::Tensor x = at::dropout(embeds, pass.dropout, training);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (pass.hidden_states != nullptr) pass.hidden_states->push_back(x);
-    with.memory = pass.memory != nullptr ? &pass.memory->layers.at(i) : nullptr;
-    x = blocks_[i].forward(x, with);
+    const KeyValue memory = pass.memory != nullptr ? pass.memory->layers.at(i) : KeyValue();
+    const auto forward = [block = &blocks_[i], with](const std::vector<at::Tensor>& inputs) {
+      T5BlockInput own = with;
+      const KeyValue read{inputs[2], inputs[3]};
+      own.self_mask = inputs[1];
+      own.memory = read.key.defined() ? &read : nullptr;
+      return block->forward(inputs[0], own);
+    };
+    x = checkpointed({x, with.self_mask, memory.key, memory.value}, forward);
   }
   x = at::dropout(final_norm_(x), pass.dropout, training);
   if (pass.hidden_states != nullptr) pass.hidden_states->push_back(x);

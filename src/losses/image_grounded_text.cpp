@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/autocast.h"
+
 namespace blip2 {
 
 at::Tensor image_grounded_text(const at::Tensor& logits, const at::Tensor& labels, double label_smoothing) {
@@ -15,7 +17,7 @@ at::Tensor image_grounded_text(const at::Tensor& logits, const at::Tensor& label
 
 at::Tensor word_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, double label_smoothing) {
   if (labels.numel() == 0) return logits.sum();  // 0, and a gradient of 0 for what gave the logits
-  return torch::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100, label_smoothing);
+  return torch::cross_entropy_loss(at_least_float(logits), labels, {}, at::Reduction::Mean, -100, label_smoothing);
 }
 
 }  // namespace blip2

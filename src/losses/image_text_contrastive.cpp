@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "blip2/losses/hard_negatives.h"
+#include "blip2/nn/autocast.h"
 
 namespace blip2 {
 
@@ -21,6 +22,7 @@ ContrastiveLoss image_text_contrastive(const ContrastiveInput& input, double lab
   TORCH_CHECK(input.text_features.size(0) == batch && input.all_image_features.size(0) == all,
               "image_text_contrastive: ", batch, " pictures and ", input.text_features.size(0), " texts, ",
               input.all_image_features.size(0), " and ", all, " gathered ones");
+  const FullPrecision similarities_decide;  // temperature divides by 0.07 what half precision has rounded
   ContrastiveLoss result;
   result.image_to_text = best_query_similarity(input.image_features, input.all_text_features) / input.temperature;
   // [G, Q, E] . [B, E] -> best query of each gathered picture for each of our texts

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/autocast.h"
+
 namespace blip2 {
 
 at::Tensor matching_logits(const at::Tensor& per_query_logits) {
@@ -13,7 +15,7 @@ at::Tensor image_text_matching(const at::Tensor& logits, std::int64_t num_positi
               "image_text_matching: expected logits [>= ", num_positives, ", 2], got ", logits.sizes());
   at::Tensor labels = torch::zeros({logits.size(0)}, logits.options().dtype(torch::kLong));
   labels.slice(0, 0, num_positives).fill_(1);
-  return torch::cross_entropy_loss(logits, labels);
+  return torch::cross_entropy_loss(at_least_float(logits), labels);
 }
 
 }  // namespace blip2

@@ -77,8 +77,9 @@ at::Tensor Blip2GeneratorImpl::loss(const GenerationBatch& batch) {
   return language_model->loss(prompt(image_prompt, batch.text), labels);
 }
 
-void Blip2GeneratorImpl::freeze() {
+void Blip2GeneratorImpl::freeze(bool language_model_dropout) {
   frozen_ = true;
+  language_model_dropout_ = language_model_dropout;
   vision_model->freeze();
   for (auto& parameter : language_model->module().parameters()) parameter.requires_grad_(false);
   language_model->module().train(false);
@@ -86,8 +87,8 @@ void Blip2GeneratorImpl::freeze() {
 
 void Blip2GeneratorImpl::train(bool on) {
   torch::nn::Module::train(on);
-  // Dropout of a frozen language model would be noise on the teacher (LAVIS leaves it on, 13 number 9).
-  if (frozen_) language_model->module().train(false);
+  // Dropout of a frozen language model is noise on the teacher (LAVIS leaves it on, 13 number 9).
+  if (frozen_) language_model->module().train(on && language_model_dropout_);
 }
 
 at::Tensor continuation_labels(const TextTokens& text, std::int64_t prompt_length) {

@@ -81,6 +81,7 @@ GeneratorModel load_published_generator(const fs::path& folder, WeightFormat for
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
   result.config = std::move(published.config);
+  take_no_gradients(*result.model, format);
   result.model->eval();
   return result;
 }
@@ -108,6 +109,7 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);
   result.config = std::move(published.config);
+  take_no_gradients(*result.model, format);
   result.model->eval();
   return result;
 }

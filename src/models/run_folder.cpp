@@ -317,6 +317,7 @@ RepresentationModel load_representation_model(const std::filesystem::path& folde
   result.tokenizer = load_tokenizer(tokenizer_folder(folder));
   result.transform = run_transform(source.config, source.weights, result.model->options().vision_config.image_size);
   result.config = source.config;
+  take_no_gradients(*result.model, format);
   result.model->eval();
   return result;
 }
@@ -358,6 +359,7 @@ GeneratorModel load_generator_model(const std::filesystem::path& folder, WeightF
   load_parameters(*result.model, ModelTensors(weights), from(weights, std::move(frozen)));
   adapters.finish();
   result.transform = run_transform(config, weights, result.model->options().vision_config.image_size);
+  take_no_gradients(*result.model, format);
   result.model->eval();
   return result;
 }

@@ -45,7 +45,7 @@ ItgHeadImpl::ItgHeadImpl(const QFormerOptions& options) : activation_(activation
 }
 
 at::Tensor ItgHeadImpl::forward(const at::Tensor& hidden, const at::Tensor& word_embeddings) {
-  return torch::linear(norm_(activate(dense_(hidden), activation_)), word_embeddings, bias_);
+  return apply_linear(norm_(activate(dense_(hidden), activation_)), word_embeddings, bias_);
 }
 
 }  // namespace blip2

@@ -27,6 +27,11 @@ bool is_token_table(const std::string& name) {
 
 }  // namespace
 
+void take_no_gradients(torch::nn::Module& module, WeightFormat format) {
+  if (format == WeightFormat::kFloat32) return;
+  for (auto& parameter : module.parameters()) parameter.requires_grad_(false);
+}
+
 WeightFormat inference_format(const std::string& quantize) {
   if (quantize == "none") return WeightFormat::kAsStored;
   if (quantize == "int8") return WeightFormat::kInt8;
@@ -45,7 +50,9 @@ void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& gr
     if (layers.count(name) != 0 || is_token_table(name)) kept.insert(name);
   }
   if (kept.empty()) return;
-  for (auto& parameter : module.parameters()) parameter.requires_grad_(false);
+  for (const auto& item : module.named_parameters()) {
+    if (kept.count(item.key()) != 0) item.value().requires_grad_(false);
+  }
   options.keeps_stored_dtype = [kept](const std::string& name) { return kept.count(name) != 0; };
   options.filled = [layers, groups](const std::string& name) {
     const auto layer = layers.find(name);

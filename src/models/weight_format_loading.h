@@ -30,9 +30,12 @@ inline WeightFormat language_model_format(WeightFormat format) {
 }
 
 /**
- * Makes `options` keep the matrices of `module` in the formats of their groups. Where one is not float32, no parameter
- * of the module takes gradients any more.
+ * Makes `options` keep the matrices of `module` in the formats of their groups. Those that are not float32 take no
+ * gradients any more.
  */
 void keep_matrices(torch::nn::Module& module, const std::vector<MatrixGroup>& groups, LoadOptions& options);
+
+/** Nor does anything else of a model that was loaded whole in such a format: it is for inference. */
+void take_no_gradients(torch::nn::Module& module, WeightFormat format);
 
 }  // namespace blip2

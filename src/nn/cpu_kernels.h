@@ -97,6 +97,8 @@ struct CpuKernels {
   void (*drop)(const DropoutTask&);
   /** Rows of x up to which from_float beats LibTorch's own product. */
   std::int64_t most_float_rows;
+  /** The same of from_bfloat16 and from_half beside widening the weights for LibTorch's product. */
+  std::int64_t most_narrow_rows;
   const char* name;
 };
 

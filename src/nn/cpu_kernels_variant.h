@@ -25,6 +25,7 @@ const CpuKernels kernels = {float_product<float>,
                             attend_step,
                             drop,
                             BLIP2_MOST_ROWS,
+                            BLIP2_MOST_NARROW_ROWS,
                             BLIP2_KERNELS_NAME};
 
 }  // namespace blip2::BLIP2_KERNELS

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "blip2/nn/autocast.h"
 #include "nn/cpu_kernels.h"
 
 namespace blip2 {
@@ -82,8 +83,9 @@ class DropoutAdd : public torch::autograd::Function<DropoutAdd> {
   }
 };
 
+/** Half precision is widened, which a sum with what is not half would do too. */
 bool has_kernel(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat;
+  return x.is_cpu() && x.scalar_type() != at::kDouble;
 }
 
 void check(double probability) {
@@ -95,13 +97,15 @@ void check(double probability) {
 at::Tensor dropout(const at::Tensor& x, double probability) {
   check(probability);
   if (probability == 0) return x;
-  return has_kernel(x) ? Dropout::apply(x, probability) : at::dropout(x, probability, /*train=*/true);
+  return has_kernel(x) ? Dropout::apply(at_least_float(x), probability) : at::dropout(x, probability, /*train=*/true);
 }
 
 at::Tensor dropout_add(const at::Tensor& x, const at::Tensor& residual, double probability) {
   check(probability);
   if (probability == 0) return x + residual;
-  if (has_kernel(x) && has_kernel(residual)) return DropoutAdd::apply(x, residual, probability);
+  if (has_kernel(x) && has_kernel(residual)) {
+    return DropoutAdd::apply(at_least_float(x), at_least_float(residual), probability);
+  }
   return at::dropout(x, probability, /*train=*/true) + residual;
 }
 

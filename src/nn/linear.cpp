@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "blip2/core/weight_memory.h"
+#include "blip2/nn/autocast.h"
 #include "nn/integer_product.h"
 
 namespace blip2 {
@@ -54,45 +55,81 @@ bool has_own_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   const bool narrow = weight.scalar_type() != x.scalar_type();
   const bool possible = x.scalar_type() == at::kFloat && x.is_cpu() && weight.is_cpu() && weight.is_contiguous() &&
                         x.size(-1) == weight.size(1) && rows > 0 && float_kernel(weight.scalar_type()) != nullptr &&
-                        (!bias.defined() || bias.scalar_type() == at::kFloat) && !records_gradients(x, weight, bias);
-  return possible && (narrow || rows <= cpu_kernels().most_float_rows);
+                        (!bias.defined() || bias.scalar_type() == at::kFloat) && !records_gradients(x, weight, bias) &&
+                        product_dtype(x) == at::kFloat;
+  return possible && rows <= (narrow ? cpu_kernels().most_narrow_rows : cpu_kernels().most_float_rows);
 }
 
+/** left times right, added to the gradient of a leaf, whose dtype it takes. */
 void add_gradient(at::Tensor parameter, const at::Tensor& left, const at::Tensor& right) {
   at::Tensor& gradient = parameter.mutable_grad();
-  if (gradient.defined()) {
+  if (!gradient.defined()) {
+    gradient = left.mm(right).to(parameter.scalar_type());
+  } else if (gradient.scalar_type() == left.scalar_type()) {
     gradient.addmm_(left, right);
   } else {
-    gradient = left.mm(right);
+    gradient.add_(left.mm(right));
   }
 }
 
-/** at::linear whose backward pass adds to the leaves' `grad` in place (GradientsInPlace). */
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, at::IntArrayRef shape) {
+  return gradient.mm(weight.to(gradient.scalar_type())).view(shape);
+}
+
+/** A product in `dtype` whose backward pass adds to the leaves' `grad` in place (GradientsInPlace). */
 class InPlaceLinear : public torch::autograd::Function<InPlaceLinear> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias) {
-    context->save_for_backward({x, weight, bias});
-    return at::linear(x, weight, bias);
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, at::ScalarType dtype) {
+    const FullPrecision as_given;
+    const at::Tensor rows = x.to(dtype);
+    context->save_for_backward({rows, weight, bias});
+    return at::linear(rows, weight.to(dtype), bias.to(dtype));
   }
 
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               const torch::autograd::tensor_list& gradients) {
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
     const at::Tensor gradient = flattened(gradients[0]);
     add_gradient(weight, gradient.t(), flattened(x));
+    const at::Tensor sum = gradient.sum(0, /*keepdim=*/false, bias.scalar_type());
     at::Tensor& of_bias = bias.mutable_grad();
-    of_bias = of_bias.defined() ? of_bias.add_(gradient.sum(0)) : gradient.sum(0);
+    of_bias = of_bias.defined() ? of_bias.add_(sum) : sum;
     at::Tensor of_x;
-    if (context->needs_input_grad(0)) of_x = with_shape_of(gradient.mm(weight), x);
-    return {of_x, at::Tensor(), at::Tensor()};
+    if (context->needs_input_grad(0)) of_x = input_gradient(gradient, weight, x.sizes());
+    return {of_x, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
-bool may_add_in_place(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return GradientsInPlace::active() && at::GradMode::is_enabled() && weight.is_leaf() && weight.requires_grad() &&
-         bias.defined() && bias.is_leaf() && bias.requires_grad() && x.scalar_type() == weight.scalar_type();
+/** A product with a frozen weight that is kept narrower than it is computed: it is never kept widened. */
+class FrozenLinear : public torch::autograd::Function<FrozenLinear> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, at::ScalarType dtype) {
+    const FullPrecision as_given;
+    context->save_for_backward({weight});
+    return apply_linear(x.to(dtype), weight, bias ? bias->to(dtype) : at::Tensor());
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const at::Tensor weight = context->get_saved_variables()[0];
+    std::vector<std::int64_t> shape = gradients[0].sizes().vec();
+    shape.back() = weight.size(1);
+    const at::Tensor of_x = input_gradient(flattened(gradients[0]), weight, shape);
+    return {of_x, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+bool learns(const at::Tensor& parameter) {
+  return parameter.defined() && parameter.requires_grad();
+}
+
+bool may_add_in_place(const at::Tensor& weight, const at::Tensor& bias) {
+  return GradientsInPlace::active() && at::GradMode::is_enabled() && learns(weight) && weight.is_leaf() &&
+         learns(bias) && bias.is_leaf();
 }
 
 }  // namespace
@@ -105,10 +142,15 @@ at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at:
     run_kernel(float_kernel(weight.scalar_type()), {&task, 1}, task.in * 4);
     return with_shape_of(y, x);
   }
-  if (may_add_in_place(x, weight, bias)) return InPlaceLinear::apply(x, weight, bias);
+  const at::ScalarType dtype = product_dtype(x);
+  if (may_add_in_place(weight, bias)) return InPlaceLinear::apply(x, weight, bias, dtype);
+  const bool is_frozen = at::GradMode::is_enabled() && learns(x) && !learns(weight) && !learns(bias);
   std::optional<at::Tensor> added;
-  if (bias.defined()) added = bias.to(x.scalar_type());
-  return at::linear(x, weight.to(x.scalar_type()), added);
+  if (bias.defined()) added = bias;
+  if (is_frozen && weight.scalar_type() != dtype) return FrozenLinear::apply(x, weight, added, dtype);
+  if (added) added = bias.to(dtype);
+  const FullPrecision as_given;
+  return at::linear(x.to(dtype), weight.to(dtype), added);
 }
 
 int& GradientsInPlace::depth() {

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/activation_checkpointing.h"
 #include "blip2/nn/dropout.h"
 
 namespace blip2 {
@@ -18,9 +19,38 @@ void initialize(torch::nn::Module& module, double range) {
   }
 }
 
-KeyValue behind(const KeyValue& prefix, const KeyValue& own) {
-  return {torch::cat({prefix.key, own.key}, 2), torch::cat({prefix.value, own.value}, 2)};
+KeyValue behind(const at::Tensor& key, const at::Tensor& value, const KeyValue& own) {
+  return {torch::cat({key, own.key}, 2), torch::cat({value, own.value}, 2)};
 }
+
+/** What a layer leaves beside its output. */
+struct LayerRecord {
+  KeyValue self;
+  at::Tensor self_probabilities, cross_probabilities;
+};
+
+/** A pass's way through one layer, with all that is needed to go it again (activation_checkpointing.h). */
+struct LayerStep {
+  QFormerLayer layer;
+  RowLayout layout;
+  at::Tensor self_mask, image_rows;
+  bool leaves_text_out;
+
+  /** Inputs: rows, the picture's key and value, the prefix's key and value; only rows are always defined. */
+  at::Tensor operator()(const std::vector<at::Tensor>& inputs, bool wants_probabilities, LayerRecord& record) {
+    KeyValue image{inputs[1], inputs[2]};
+    if (image.key.defined() && image_rows.defined()) {
+      image = {image.key.index_select(0, image_rows), image.value.index_select(0, image_rows)};
+    }
+    record.self = layer->self_memory(inputs[0], layout);
+    if (inputs[3].defined()) record.self = behind(inputs[3], inputs[4], record.self);
+    const at::Tensor rows = leaves_text_out ? layout.split(inputs[0]).first : inputs[0];
+    return layer->forward(rows, leaves_text_out ? layout.without_text() : layout, record.self, self_mask,
+                          image.key.defined() ? &image : nullptr,
+                          wants_probabilities ? &record.self_probabilities : nullptr,
+                          wants_probabilities ? &record.cross_probabilities : nullptr);
+  }
+};
 
 }  // namespace
 
@@ -65,23 +95,27 @@ QFormerOutput QFormerImpl::forward(const QFormerInput& input, QFormerTrace* trac
   QFormerOutput output;
   std::size_t cross_layer = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    auto& layer = layers_[i];
-    KeyValue self = layer->self_memory(x, layout);
-    if (input.prefix != nullptr) self = behind(input.prefix->at(i), self);
-    if (i + 1 == layers_.size() && !input.text_wanted && trace == nullptr) {
-      x = layout.split(x).first;
-      layout = layout.without_text();
+    const bool leaves_text_out = i + 1 == layers_.size() && !input.text_wanted && trace == nullptr;
+    LayerStep step{layers_[i], layout, input.self_mask, input.image_rows, leaves_text_out};
+    const bool crosses = query_length > 0 && layers_[i]->has_cross_attention();
+    const KeyValue image = crosses ? input.image_memory->at(cross_layer++) : KeyValue();
+    const KeyValue prefix = input.prefix != nullptr ? input.prefix->at(i) : KeyValue();
+    const std::vector<at::Tensor> inputs = {x, image.key, image.value, prefix.key, prefix.value};
+    if (leaves_text_out) layout = layout.without_text();
+    if (trace == nullptr && is_checkpointed(inputs)) {
+      x = checkpointed(inputs, [step](const std::vector<at::Tensor>& again) mutable {
+        LayerRecord dropped;
+        return step(again, /*wants_probabilities=*/false, dropped);
+      });
+      continue;
     }
-    const bool crosses = query_length > 0 && layer->has_cross_attention();
-    const KeyValue* image = crosses ? &input.image_memory->at(cross_layer++) : nullptr;
-    at::Tensor self_probabilities, cross_probabilities;
-    x = layer->forward(x, layout, self, input.self_mask, image, trace != nullptr ? &self_probabilities : nullptr,
-                       trace != nullptr && crosses ? &cross_probabilities : nullptr);
-    output.self_attention_memory.push_back(std::move(self));
+    LayerRecord record;
+    x = step(inputs, trace != nullptr, record);
+    output.self_attention_memory.push_back(std::move(record.self));
     if (trace != nullptr) {
       trace->hidden_states.push_back(layout.pad(x));
-      trace->self_attention.push_back(self_probabilities);
-      if (crosses) trace->cross_attention.push_back(cross_probabilities);
+      trace->self_attention.push_back(record.self_probabilities);
+      if (crosses) trace->cross_attention.push_back(record.cross_probabilities);
     }
   }
   const auto [queries, text] = layout.split(x);

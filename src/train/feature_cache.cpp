@@ -28,7 +28,7 @@ std::string fingerprint_of(const std::vector<Annotation>& annotations) {
 }  // namespace
 
 FeatureCache::FeatureCache(const DataOptions& options, const VisionOptions& vision, const ModelOrigin& origin,
-                           std::int64_t seed, CaptionSource& source) {
+                           const TrainerOptions& train, CaptionSource& source) {
   if (options.cached_views < 1 || options.cached_views > 1024) {
     throw UserError("data.cached_views must be from 1 to 1024, found " + std::to_string(options.cached_views));
   }
@@ -37,11 +37,12 @@ FeatureCache::FeatureCache(const DataOptions& options, const VisionOptions& visi
                               {"transform", write_config(options.transform)},
                               {"pictures", fingerprint_of(source.annotations())},
                               {"cached_views", options.cached_views},
-                              {"seed", seed}};
+                              {"precision", train.precision},
+                              {"seed", train.seed}};
   const auto pictures = static_cast<std::int64_t>(source.annotations().size());
   store_ = std::make_shared<FeatureStore>(options.feature_cache, key, pictures * options.cached_views,
                                           std::vector<std::int64_t>{vision.num_patches() + 1, vision.hidden_size});
-  source.fix_views({store_, options.cached_views, seed});
+  source.fix_views({store_, options.cached_views, train.seed});
 }
 
 at::Tensor FeatureCache::features(VisionEncoderImpl& encoder, const Batch& batch) {
@@ -59,13 +60,13 @@ at::Tensor FeatureCache::features(VisionEncoderImpl& encoder, const Batch& batch
 }
 
 std::unique_ptr<FeatureCache> make_feature_cache(const DataOptions& options, const VisionOptions& vision,
-                                                 const std::optional<ModelOrigin>& frozen_origin, std::int64_t seed,
-                                                 CaptionSource& source) {
+                                                 const std::optional<ModelOrigin>& frozen_origin,
+                                                 const TrainerOptions& train, CaptionSource& source) {
   if (options.feature_cache.empty()) return nullptr;
   if (!frozen_origin) {
     throw UserError("data.feature_cache is set, but the image encoder learns: its output changes with every step");
   }
-  return std::make_unique<FeatureCache>(options, vision, *frozen_origin, seed, source);
+  return std::make_unique<FeatureCache>(options, vision, *frozen_origin, train, source);
 }
 
 }  // namespace blip2

@@ -81,8 +81,8 @@ std::int64_t LanguageModelTask::next_batch(std::int64_t position) {
   return text.batch_size;
 }
 
-StepLosses LanguageModelTask::losses(std::int64_t) {
-  return {model_->loss({model_->embed(rows_), torch::ones_like(rows_)}, rows_), {}};
+StepLosses LanguageModelTask::add_gradients(std::int64_t, double scale) {
+  return differentiated({model_->loss({model_->embed(rows_), torch::ones_like(rows_)}, rows_), {}}, scale);
 }
 
 }  // namespace blip2

@@ -71,6 +71,11 @@ std::vector<at::Tensor> AdamW::gradients() const {
   return gradients;
 }
 
+void AdamW::scale_gradients(double factor) {
+  const torch::NoGradGuard no_grad;
+  if (const auto gradients = this->gradients(); !gradients.empty()) at::_foreach_mul_(gradients, at::Scalar(factor));
+}
+
 double AdamW::clip_gradients(double max_norm) {
   const torch::NoGradGuard no_grad;
   const auto gradients = this->gradients();

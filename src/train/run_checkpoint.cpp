@@ -22,9 +22,9 @@ constexpr const char* kKeptPrefix = "checkpoint-";
 
 // Keys that change what is shown, saved or how fast, but not what is trained.
 const std::set<std::string>& harmless_keys() {
-  static const std::set<std::string> keys = {"log_every",        "validate_every",    "checkpoint_every",
-                                             "keep_checkpoints", "max_skipped_steps", "threads",
-                                             "workers",          "prefetch_batches",  "cache_megabytes"};
+  static const std::set<std::string> keys = {
+      "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "max_skipped_steps",
+      "threads",   "workers",        "prefetch_batches", "cache_megabytes",  "activation_checkpointing"};
   return keys;
 }
 
@@ -86,8 +86,13 @@ void keep_checkpoint(const fs::path& output, std::int64_t step, std::int64_t kee
   for (std::size_t i = 0; i + 1 + static_cast<std::size_t>(keep) < kept.size(); ++i) fs::remove_all(kept[i]);
 }
 
-void find_differences(const nlohmann::json& stored, const nlohmann::json& current, const std::string& path,
-                      std::vector<std::string>& differences) {
+/** A member of an object, or null. */
+nlohmann::json member(const nlohmann::json& object, const std::string& key) {
+  return object.is_object() ? object.value(key, nlohmann::json()) : nlohmann::json();
+}
+
+void find_differences(const nlohmann::json& stored, const nlohmann::json& current, const nlohmann::json& defaults,
+                      const std::string& path, std::vector<std::string>& differences) {
   if (stored == current) return;
   if (!stored.is_object() || !current.is_object()) {
     differences.push_back("'" + path + "' was " + stored.dump() + " and is now " + current.dump());
@@ -99,25 +104,13 @@ void find_differences(const nlohmann::json& stored, const nlohmann::json& curren
   }
   for (const auto& key : keys) {
     if (harmless_keys().contains(key)) continue;
-    find_differences(stored.value(key, nlohmann::json()), current.value(key, nlohmann::json()),
-                     path.empty() ? key : path + "." + key, differences);
+    const nlohmann::json usual = member(defaults, key);
+    find_differences(stored.value(key, usual), member(current, key), usual, path.empty() ? key : path + "." + key,
+                     differences);
   }
 }
 
 }  // namespace
-
-NamedTensors random_state(const at::Device& device) {
-  NamedTensors state = {{"cpu", at::globalContext().defaultGenerator(at::kCPU).get_state()}};
-  if (!device.is_cpu()) state[device.str()] = at::globalContext().defaultGenerator(device).get_state();
-  return state;
-}
-
-void restore_random_state(const NamedTensors& state) {
-  for (const auto& [device, tensor] : state) {
-    auto generator = at::globalContext().defaultGenerator(at::Device(device));
-    generator.set_state(tensor);
-  }
-}
 
 fs::path checkpoint_folder(const fs::path& output) {
   return output / "checkpoint";
@@ -125,8 +118,11 @@ fs::path checkpoint_folder(const fs::path& output) {
 
 void save_run_checkpoint(const fs::path& output, const RunState& state, const nlohmann::json& config,
                          std::int64_t keep) {
-  const nlohmann::json values = {
-      {"step", state.step}, {"skipped", state.skipped}, {"skipped_in_row", state.skipped_in_row}};
+  const nlohmann::json values = {{"step", state.step},
+                                 {"skipped", state.skipped},
+                                 {"skipped_in_row", state.skipped_in_row},
+                                 {"loss_scale", state.loss_scale},
+                                 {"steps_without_overflow", state.steps_without_overflow}};
   NamedTensors rest;
   add_with_prefix(rest, "optimizer.", state.optimizer);
   add_with_prefix(rest, "task.", state.task);
@@ -160,6 +156,15 @@ RunState load_run_checkpoint(const fs::path& output) {
   state.step = take_count(values, "step", folder / kStateFile);
   state.skipped = take_count(values, "skipped", folder / kStateFile);
   state.skipped_in_row = take_count(values, "skipped_in_row", folder / kStateFile);
+  if (values.contains("loss_scale")) {  // runs from before there was float16 have none
+    if (!values.at("loss_scale").is_number() || !(values.at("loss_scale").get<double>() > 0)) {
+      throw UserError("'" + (folder / kStateFile).string() +
+                      "' must hold a positive number 'loss_scale': it is not the state of a run, start over with "
+                      "--fresh --overwrite");
+    }
+    state.loss_scale = values.at("loss_scale").get<double>();
+    state.steps_without_overflow = take_count(values, "steps_without_overflow", folder / kStateFile);
+  }
   state.parameters = load_safetensors(folder / kModelFile);
   state.optimizer = take_prefix(rest, "optimizer.");
   state.task = take_prefix(rest, "task.");
@@ -191,9 +196,10 @@ void remove_run(const fs::path& output) {
   }
 }
 
-void check_same_config(const nlohmann::json& stored, const nlohmann::json& current, const fs::path& output) {
+void check_same_config(const nlohmann::json& stored, const nlohmann::json& current, const nlohmann::json& defaults,
+                       const fs::path& output) {
   std::vector<std::string> differences;
-  find_differences(stored, current, "", differences);
+  find_differences(stored, current, defaults, "", differences);
   if (differences.empty()) return;
   std::string list;
   for (const auto& difference : differences) list += (list.empty() ? "" : ", ") + difference;

@@ -37,10 +37,10 @@ void check_same_vocabulary(const TokenizerOrigin& origin, const std::filesystem:
                   "--overwrite");
 }
 
-int train(TrainTask& task, const TrainerOptions& options, const nlohmann::json& config, const RunPlace& place,
-          const TokenizerOrigin& origin = {}) {
+int train(TrainTask& task, const TrainerOptions& options, const nlohmann::json& config, const nlohmann::json& defaults,
+          const RunPlace& place, const TokenizerOrigin& origin = {}) {
   Progress progress(options.log_every);
-  Trainer trainer(task, options, {place.output, config, place.fresh, place.overwrite}, progress);
+  Trainer trainer(task, options, {place.output, config, defaults, place.fresh, place.overwrite}, progress);
   // Only now is it sure that the folder is not another run's, whose vocabulary would be lost.
   if (origin.tokenizer != nullptr) {
     const std::filesystem::path folder = place.output / "tokenizer";
@@ -58,20 +58,21 @@ int train(TrainTask& task, const TrainerOptions& options, const nlohmann::json& 
 int train_in_folder(Stage1Task& task, const RunPlace& place) {
   nlohmann::json config = write_config(task.options());
   if (const auto& vision = task.vision_origin()) config["origins"] = {{"vision", write_config(*vision)}};
-  return train(task, task.options().train, config, place, {&task.tokenizer(), task.options().text.tokenizer});
+  return train(task, task.options().train, config, write_config(Stage1Options()), place,
+               {&task.tokenizer(), task.options().text.tokenizer});
 }
 
 int train_in_folder(Stage2Task& task, const RunPlace& place) {
   nlohmann::json config = write_config(task.options());
   config["origins"] = {{"stage1", write_config(task.stage1_origin())},
                        {"language_model", write_config(task.language_model_origin())}};
-  return train(task, task.options().train, config, place);
+  return train(task, task.options().train, config, write_config(Stage2Options()), place);
 }
 
 int train_in_folder(LanguageModelTask& task, const RunPlace& place) {
   const auto& text = task.options().text;
-  return train(task, task.options().train, write_config(task.options()), place,
-               {&task.tokenizer(), text.tokenizer.empty() ? text.file : text.tokenizer});
+  return train(task, task.options().train, write_config(task.options()), write_config(LanguageModelTaskOptions()),
+               place, {&task.tokenizer(), text.tokenizer.empty() ? text.file : text.tokenizer});
 }
 
 }  // namespace blip2

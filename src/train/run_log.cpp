@@ -36,6 +36,7 @@ std::string log_line(const StepRecord& record) {
   line["learning_rate"] = record.learning_rate;
   line["grad_norm"] = record.grad_norm;
   if (record.skipped) line["skipped"] = true;
+  if (record.loss_scale != 1) line["loss_scale"] = record.loss_scale;
   for (const auto& [name, value] : record.validation) line["validation"][name] = value;
   line["timing"]["seconds"] = record.seconds;
   line["timing"]["data_seconds"] = record.data_seconds;

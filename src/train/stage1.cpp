@@ -91,8 +91,7 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
   validation_ = make_validation_loader(options_.data, image_size);
   model_ = Blip2QFormer(options_.model);
   load_initial_weights();
-  cache_ =
-      make_feature_cache(options_.data, options_.model.vision_config, vision_origin_, options_.train.seed, *source);
+  cache_ = make_feature_cache(options_.data, options_.model.vision_config, vision_origin_, options_.train, *source);
   loader_ = make_training_loader(source, options_.data, options_.train.seed);
 }
 
@@ -102,7 +101,9 @@ void Stage1Task::load_initial_weights() {
               options_.initialization.add_token_type_row ? TokenTypeRow::kAddToPositions : TokenTypeRow::kDrop);
   }
   if (!options_.vision.weights.empty()) {
-    load_vision_tower(*model_->vision_model, options_.vision.weights);
+    // A frozen encoder reads half-precision files as they are: the same products in half the memory.
+    load_vision_tower(*model_->vision_model, options_.vision.weights,
+                      options_.vision.frozen ? WeightFormat::kAsStored : WeightFormat::kFloat32);
   }
   if (options_.vision.frozen) {
     vision_origin_ = describe_origin(options_.vision.weights);
@@ -144,9 +145,9 @@ std::int64_t Stage1Task::next_batch(std::int64_t position) {
   return batch_.size();
 }
 
-StepLosses Stage1Task::losses(std::int64_t) {
+StepLosses Stage1Task::add_gradients(std::int64_t, double scale) {
   const RepresentationBatch batch = training_batch();
-  const RepresentationLosses losses = model_->losses(batch, representation_, single_process_group());
+  const RepresentationLosses losses = model_->add_gradients(batch, representation_, single_process_group(), scale);
   inspected_ = {{cache_ == nullptr ? "pixels" : "tower_output", cache_ == nullptr ? batch.pixels : batch.tower_output},
                 {"input_ids", batch.text.ids},
                 {"attention_mask", batch.text.mask},

@@ -29,13 +29,13 @@ std::int64_t prompt_length(const Tokenizer& tokenizer, const std::string& prompt
   return prompt.empty() ? tokenizer.prefix_length() : static_cast<std::int64_t>(tokenizer.encode(prompt).size());
 }
 
-/** Throws UserError where no word of a caption would be trained on, or the prompt be ignored. */
-void check_prompt(const TextOptions& text, const Tokenizer& tokenizer, bool is_encoder_decoder) {
+/** Throws UserError where no word of a caption would be trained on, or an option has no meaning. */
+void check_prompt(const Stage2Options& options, const Tokenizer& tokenizer, bool is_encoder_decoder) {
+  const TextOptions& text = options.text;
   if (is_encoder_decoder) {
-    if (text.prompt.empty()) return;
-    throw UserError("text.prompt is " + in_quotes(text.prompt) +
-                    ", but an encoder-decoder reads the first part of a caption in its place (prefix language "
-                    "modelling); leave text.prompt empty");
+    if (!options.loss.train_on_beginning) return;
+    throw UserError(
+        "loss.train_on_beginning is true, but an encoder-decoder's answers have no beginning token; set it to false");
   }
   const std::int64_t length = prompt_length(tokenizer, text.prompt);
   if (length < text.max_length) return;
@@ -49,10 +49,16 @@ void visit_fields(FieldVisitor& visitor, Stage2Options::Initialization& options)
   visitor.field("projection_std", options.projection_std);
 }
 
+void visit_fields(FieldVisitor& visitor, Stage2Options::Loss& options) {
+  visitor.field("language_model_dropout", options.language_model_dropout);
+  visitor.field("train_on_beginning", options.train_on_beginning);
+}
+
 void visit_fields(FieldVisitor& visitor, Stage2Options& options) {
   visitor.field("stage1", options.stage1);
   visitor.field("language_model", options.language_model);
   visitor.nested("initialization", options.initialization);
+  visitor.nested("loss", options.loss);
   visitor.nested("text", options.text);
   visitor.nested("data", options.data);
   visitor.nested("train", options.train);
@@ -72,15 +78,16 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   stage1_origin_ = describe_origin(options_.stage1);
   language_model_origin_ = describe_origin(options_.language_model);
-  model_ = join_for_stage2(options_.stage1, options_.language_model);
+  // Frozen parts stay as half-precision files hold them: the same products in half the memory.
+  model_ = join_for_stage2(options_.stage1, options_.language_model, WeightFormat::kAsStored);
   if (const double deviation = options_.initialization.projection_std; deviation > 0) {
     const torch::NoGradGuard no_grad;
     torch::nn::init::normal_(model_.model->language_projection->weight, 0.0, deviation);
     torch::nn::init::zeros_(model_.model->language_projection->bias);
   }
-  model_.model->freeze();
+  model_.model->freeze(options_.loss.language_model_dropout);
   const LanguageModel& language_model = *model_.model->language_model;
-  check_prompt(options_.text, *model_.tokenizer, language_model.is_encoder_decoder());
+  check_prompt(options_, *model_.tokenizer, language_model.is_encoder_decoder());
   const std::int64_t queries = model_.model->options().num_query_tokens;
   if (!language_model.is_encoder_decoder() && queries + options_.text.max_length > language_model.max_positions()) {
     throw UserError("text.max_length " + std::to_string(options_.text.max_length) + " and the " +
@@ -89,8 +96,8 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
   }
   const std::int64_t image_size = model_.model->options().vision_config.image_size;
   const auto source = make_training_source(options_.data, image_size);
-  cache_ = make_feature_cache(options_.data, model_.model->options().vision_config, stage1_origin_, options_.train.seed,
-                              *source);
+  cache_ =
+      make_feature_cache(options_.data, model_.model->options().vision_config, stage1_origin_, options_.train, *source);
   loader_ = make_training_loader(source, options_.data, options_.train.seed);
   validation_ = make_validation_loader(options_.data, image_size);
 }
@@ -104,18 +111,27 @@ GenerationBatch Stage2Task::continuation_batch(const std::vector<std::string>& c
   text.max_length = options_.text.max_length;
   GenerationBatch batch;
   batch.text = tokenize(*model_.tokenizer, texts, text);
-  // The beginning token of the prompt is not trained on with it; without a prompt it is (LAVIS 13, number 10), which
-  // teaches nothing, so here only the words count.
-  batch.labels = continuation_labels(batch.text, prompt_length(*model_.tokenizer, options_.text.prompt));
+  // The beginning token of a prompt is not trained on, nor is that of a text without one, which would teach nothing.
+  const bool everything = options_.loss.train_on_beginning && options_.text.prompt.empty();
+  batch.labels =
+      continuation_labels(batch.text, everything ? 0 : prompt_length(*model_.tokenizer, options_.text.prompt));
   return batch;
 }
 
 GenerationBatch Stage2Task::prefix_batch(const std::vector<std::string>& captions, std::int64_t position) const {
   const SpecialIds special = model_.model->language_model->special_ids();
+  TokenIds prompt;
+  if (!options_.text.prompt.empty()) prompt = model_.tokenizer->encode(options_.text.prompt);
   std::vector<TokenIds> inputs, outputs;
   for (std::size_t i = 0; i < captions.size(); ++i) {
     TokenIds ids = model_.tokenizer->encode(captions[i], /*add_special_tokens=*/false);
     ids.resize(std::min<std::size_t>(ids.size(), static_cast<std::size_t>(options_.text.max_length - 1)));
+    if (!prompt.empty()) {
+      inputs.push_back(prompt);
+      outputs.push_back(std::move(ids));
+      outputs.back().push_back(special.end);
+      continue;
+    }
     Random random({static_cast<std::uint64_t>(options_.train.seed), static_cast<std::uint64_t>(position), i});
     auto [prefix, suffix] = split_prefix(ids, random);
     prefix.push_back(special.end);
@@ -145,14 +161,14 @@ std::int64_t Stage2Task::next_batch(std::int64_t position) {
   return batch_.size();
 }
 
-StepLosses Stage2Task::losses(std::int64_t) {
+StepLosses Stage2Task::add_gradients(std::int64_t, double scale) {
   GenerationBatch batch = to_device(batch_, position_);
   if (cache_ != nullptr) batch.tower_output = cache_->features(*model_.model->vision_model, batch_);
   inspected_ = {{cache_ == nullptr ? "pixels" : "tower_output", cache_ == nullptr ? batch.pixels : batch.tower_output},
                 {"input_ids", batch.text.ids},
                 {"attention_mask", batch.text.mask},
                 {"labels", batch.labels}};
-  return {model_.model->loss(batch), {}};
+  return differentiated({model_.model->loss(batch), {}}, scale);
 }
 
 Metrics Stage2Task::validate(std::int64_t) {

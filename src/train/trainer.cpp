@@ -7,6 +7,7 @@
 #include "blip2/core/atomic_folder.h"
 #include "blip2/core/error.h"
 #include "blip2/core/weight_memory.h"
+#include "blip2/nn/activation_checkpointing.h"
 #include "blip2/nn/linear.h"
 #include "blip2/train/interruption.h"
 #include "train/restore_tensors.h"
@@ -89,6 +90,8 @@ void visit_fields(FieldVisitor& visitor, TrainerOptions& options) {
   visit_fields(visitor, options.schedule);
   visit_fields(visitor, options.optimizer);
   visitor.field("max_grad_norm", options.max_grad_norm);
+  visitor.field("precision", options.precision);
+  visitor.field("activation_checkpointing", options.activation_checkpointing);
   visitor.field("log_every", options.log_every);
   visitor.field("validate_every", options.validate_every);
   visitor.field("checkpoint_every", options.checkpoint_every);
@@ -108,9 +111,14 @@ Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, 
       run_(std::move(run)),
       progress_(progress),
       optimizer_(trainable_parameters(task.module()), options.optimizer,
-                 [&task](const std::string& name) { return task.learning_rate_scale(name); }) {
+                 [&task](const std::string& name) { return task.learning_rate_scale(name); }),
+      precision_(precision_from_name(options.precision)),
+      loss_scale_(precision_ == Precision::kFloat16) {
   check_options(options_, task_.batches_per_epoch());
   if (optimizer_.parameter_count() == 0) throw UserError("nothing to train: every parameter of the model is frozen");
+  if (device_of(trainable_parameters(task_.module())).is_cpu() && !cpu_multiplies(precision_)) {
+    progress_.say("this CPU does not multiply " + options_.precision + " itself: float32 would be faster");
+  }
   keep_freed_memory();
   if (options_.threads > 0) at::set_num_threads(static_cast<int>(options_.threads));
   start_or_resume();
@@ -133,13 +141,14 @@ void Trainer::start_or_resume() {
   }
   if (run_.fresh) remove_run(run_.output);
   if (exists && !run_.fresh) {
-    check_same_config(load_run_config(run_.output), run_.config, run_.output);
+    check_same_config(load_run_config(run_.output), run_.config, run_.defaults, run_.output);
     const RunState state = load_run_checkpoint(run_.output);
     restore_tensors(trainable_parameters(task_.module()), state.parameters,
                     "the model in '" + checkpoint_folder(run_.output).string() + "'");
     optimizer_.load_state(state.optimizer);
     task_.load_state(state.task);
-    restore_random_state(state.random);
+    restore_generator_state(state.random);
+    loss_scale_.restore(state.loss_scale, state.steps_without_overflow);
     step_ = saved_step_ = state.step;
     skipped_ = state.skipped;
     skipped_in_row_ = state.skipped_in_row;
@@ -189,18 +198,32 @@ StepRecord Trainer::train_step() {
   record.learning_rate = learning_rate_at(options_.schedule, step_, options_.steps, steps_per_epoch);
   optimizer_.zero_gradients();
   const std::vector<NamedTensors> batches = accumulate_gradients(record);  // 1-3 batch, forward, backward
-  // 4. optimise
-  record.grad_norm = optimizer_.clip_gradients(options_.max_grad_norm);
-  record.skipped = !std::isfinite(record.loss) || !std::isfinite(record.grad_norm);
-  if (!record.skipped) optimizer_.step(record.learning_rate);
-  optimizer_.zero_gradients();
-  skipped_ += record.skipped ? 1 : 0;
-  skipped_in_row_ = record.skipped ? skipped_in_row_ + 1 : 0;
+  optimize(record);                                                        // 4 optimise
   record.step = ++step_;
   if (step_ <= options_.record_steps) write_batches(batches, "recorded");
-  if (skipped_in_row_ == 1) write_batches(batches, "skipped");
+  if (record.skipped && skipped_in_row_ == 1) write_batches(batches, "skipped");
   record.seconds = seconds_since(start);
   return record;
+}
+
+void Trainer::optimize(StepRecord& record) {
+  record.loss_scale = loss_scale_.value();
+  if (record.loss_scale != 1) optimizer_.scale_gradients(1.0 / record.loss_scale);
+  record.grad_norm = optimizer_.clip_gradients(options_.max_grad_norm);
+  const bool loss_is_finite = std::isfinite(record.loss);
+  record.skipped = !loss_is_finite || !std::isfinite(record.grad_norm);
+  if (record.skipped) {
+    // An overflow that a smaller scale may cure is float16's way of finding the scale, and no sign of trouble.
+    const bool finds_scale = loss_is_finite && loss_scale_.can_shrink() && skipped_in_row_ == 0;
+    if (!finds_scale) ++skipped_in_row_;
+    ++skipped_;
+    loss_scale_.shrink();
+  } else {
+    optimizer_.step(record.learning_rate);
+    skipped_in_row_ = 0;
+    loss_scale_.grow();
+  }
+  optimizer_.zero_gradients();
 }
 
 std::vector<NamedTensors> Trainer::accumulate_gradients(StepRecord& record) {
@@ -208,14 +231,14 @@ std::vector<NamedTensors> Trainer::accumulate_gradients(StepRecord& record) {
   const std::int64_t micro_batches = options_.accumulation_steps;
   LossMean mean(micro_batches);
   const GradientsInPlace in_place;
+  const ActivationCheckpointing checkpointing(options_.activation_checkpointing);
+  const Autocast half_precision(precision_, device_of(trainable_parameters(task_.module())).type());
   for (std::int64_t i = 0; i < micro_batches; ++i) {
     const auto asked = Clock::now();
     record.samples += task_.next_batch(step_ * micro_batches + i);
     record.data_seconds += seconds_since(asked);
-    const StepLosses losses = task_.losses(step_);
+    mean.add(task_.add_gradients(step_, loss_scale_.value() / static_cast<double>(micro_batches)));
     batches.push_back(task_.inspect_batch());
-    (losses.total / static_cast<double>(micro_batches)).backward();
-    mean.add(losses);
   }
   mean.read(record);
   return batches;
@@ -246,11 +269,13 @@ void Trainer::write_batches(const std::vector<NamedTensors>& batches, const std:
 
 Metrics Trainer::validate() {
   const torch::NoGradGuard no_grad;
-  const auto state = random_state(device_of(trainable_parameters(task_.module())));
+  const at::Device device = device_of(trainable_parameters(task_.module()));
+  const GeneratorState state = generator_state(device);
+  const Autocast half_precision(precision_, device.type());
   task_.module().eval();
   Metrics metrics = task_.validate(step_);
   task_.module().train();
-  restore_random_state(state);
+  restore_generator_state(state);
   return metrics;
 }
 
@@ -264,7 +289,9 @@ void Trainer::save_checkpoint() {
   }
   state.optimizer = optimizer_.state();
   state.task = task_.state();
-  state.random = random_state(device_of(state.parameters));
+  state.random = generator_state(device_of(state.parameters));
+  state.loss_scale = loss_scale_.value();
+  state.steps_without_overflow = loss_scale_.steps_without_overflow();
   log_->flush_to_disk();  // a checkpoint must not survive a power cut that its log does not
   save_run_checkpoint(run_.output, state, run_.config, options_.keep_checkpoints);
   saved_step_ = step_;

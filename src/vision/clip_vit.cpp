@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/activation_checkpointing.h"
 #include "blip2/nn/attention.h"
 #include "blip2/vision/patch_embedding.h"
 
@@ -67,7 +68,7 @@ at::Tensor ClipVitImpl::encode(const at::Tensor& pixels, bool interpolate, std::
   x = pre_layernorm_(x);
   for (auto& block : blocks_) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
-    x = block(x);
+    x = checkpointed({x}, [block](const std::vector<at::Tensor>& inputs) mutable { return block(inputs[0]); });
   }
   if (hidden_states != nullptr) hidden_states->push_back(x);
   return x;

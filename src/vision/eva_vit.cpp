@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "blip2/nn/activation_checkpointing.h"
 #include "blip2/nn/attention.h"
 #include "blip2/vision/patch_embedding.h"
 
@@ -72,7 +73,7 @@ at::Tensor EvaVitImpl::encode(const at::Tensor& pixels, bool interpolate, std::v
   x = x + position_embedding(pixels.size(2), pixels.size(3));
   for (auto& block : blocks_) {
     if (hidden_states != nullptr) hidden_states->push_back(x);
-    x = block(x);
+    x = checkpointed({x}, [block](const std::vector<at::Tensor>& inputs) mutable { return block(inputs[0]); });
   }
   if (hidden_states != nullptr) hidden_states->push_back(x);
   return x;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "blip2/core/config.h"
+#include "blip2/nn/activation_checkpointing.h"
+#include "blip2/nn/linear.h"
 #include "support/reference.h"
 
 namespace blip2 {
@@ -64,14 +66,18 @@ TEST(Blip2Generator, OptWithoutAPromptEqualsLavis) {
   expect_values(model, c, opt_batch(c, 0));
 }
 
-TEST(Blip2Generator, FlanT5EqualsLavis) {
-  const Case c = load_case("stage2_t5");
-  Blip2Generator model = reference_model("stage2_t5_model");
+GenerationBatch t5_batch(const Case& c) {
   GenerationBatch batch;
   batch.pixels = c.inputs.at("image").to(torch::kDouble);
   batch.text = {c.inputs.at("input_ids"), c.inputs.at("attention_mask")};
   batch.labels = c.inputs.at("output_ids").masked_fill(c.inputs.at("output_mask").eq(0), -100);
-  expect_values(model, c, batch);
+  return batch;
+}
+
+TEST(Blip2Generator, FlanT5EqualsLavis) {
+  const Case c = load_case("stage2_t5");
+  Blip2Generator model = reference_model("stage2_t5_model");
+  expect_values(model, c, t5_batch(c));
 }
 
 TEST(Blip2Generator, FrozenPartsNeitherLearnNorDropOut) {
@@ -92,6 +98,53 @@ TEST(Blip2Generator, FrozenPartsNeitherLearnNorDropOut) {
         (item.key().starts_with("vision_model.") && item.key().find("post_layernorm") == std::string::npos);
     EXPECT_EQ(item.value().requires_grad(), !frozen) << item.key();
     EXPECT_EQ(item.value().grad().defined(), !frozen) << item.key();
+  }
+}
+
+TEST(Blip2Generator, CheckpointedLayersGiveTheSameGradients) {
+  const Case opt = load_case("stage2_opt_prompt"), t5 = load_case("stage2_t5");
+  const ActivationCheckpointing checkpointing;
+  Blip2Generator continues = reference_model("stage2_opt_model"), translates = reference_model("stage2_t5_model");
+  expect_values(continues, opt, opt_batch(opt, 4));
+  expect_values(translates, t5, t5_batch(t5));
+}
+
+TEST(Blip2Generator, AFrozenLanguageModelDropsOutWhereLavisIsAskedFor) {
+  const Case c = load_case("stage2_opt_prompt");
+  Blip2GeneratorOptions options = reference_model("stage2_opt_model")->options();
+  options.text_config.opt.dropout = 0.5;
+  Blip2Generator model(options);
+  model->to(torch::kDouble);
+  model->freeze(/*language_model_dropout=*/true);
+  model->train();
+  const GenerationBatch batch = opt_batch(c, 4);
+  EXPECT_NE(model->loss(batch).item<double>(), model->loss(batch).item<double>());
+  model->eval();
+  EXPECT_EQ(model->loss(batch).item<double>(), model->loss(batch).item<double>());
+}
+
+TEST(Blip2Generator, FrozenWeightsInHalfPrecisionGiveTheGradientsOfWidenedOnes) {
+  const Case c = load_case("stage2_opt_prompt");
+  GenerationBatch batch = opt_batch(c, 4);
+  batch.pixels = batch.pixels.to(torch::kFloat);
+  const auto gradients = [&](bool narrow) {
+    Blip2Generator model = reference_model("stage2_opt_model");
+    model->to(torch::kFloat);
+    for (const auto& module : model->language_model->module().modules()) {
+      auto* layer = module->as<LinearImpl>();
+      if (layer == nullptr) continue;
+      const at::Tensor stored = layer->weight.detach().to(at::kBFloat16);
+      layer->weight.set_data(narrow ? stored : stored.to(at::kFloat));
+    }
+    model->loss(batch).backward();
+    NamedTensors found;
+    for (const auto& item : model->named_parameters()) found[item.key()] = item.value().grad();
+    return found;
+  };
+  const NamedTensors wide = gradients(false), narrow = gradients(true);
+  for (const auto& [name, gradient] : wide) {
+    ASSERT_EQ(gradient.defined(), narrow.at(name).defined()) << name;
+    EXPECT_TRUE(!gradient.defined() || torch::allclose(narrow.at(name), gradient, 1e-3, 1e-5)) << name;
   }
 }
 

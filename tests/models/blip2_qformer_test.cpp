@@ -7,6 +7,8 @@
 
 #include "blip2/core/config.h"
 #include "blip2/losses/image_grounded_text.h"
+#include "blip2/nn/activation_checkpointing.h"
+#include "blip2/nn/autocast.h"
 #include "blip2/nn/linear.h"
 #include "blip2/qformer/attention_mask.h"
 #include "support/reference.h"
@@ -198,6 +200,87 @@ TEST(Blip2QFormer, GradientsInPlaceAreTheSame) {
     if (parameter.grad().defined()) parameter.mutable_grad().div_(2);
   }
   EXPECT_GT(expect_gradients(*model, expected, 1e-6), 90);
+}
+
+TEST(Blip2QFormer, DifferentiatingInPartsEqualsLavis) {
+  const NamedTensors expected = load_safetensors(test_data("models/stage1_forward/expected.safetensors"));
+  for (const bool checkpointed : {false, true}) {
+    Blip2QFormer model = reference_model();
+    const ActivationCheckpointing checkpointing(checkpointed);
+    const GradientsInPlace in_place;
+    for (int i = 0; i < 2; ++i) {
+      const auto losses =
+          model->add_gradients(reference_batch(), reference_settings(expected), single_process_group(), 0.5);
+      expect_losses(losses, expected);
+      EXPECT_FALSE(losses.total.requires_grad());
+    }
+    EXPECT_GT(expect_gradients(*model, expected, 1e-6), 90);
+  }
+}
+
+TEST(Blip2QFormer, PartsDifferentiateAnEncoderThatLearnsAlong) {
+  const NamedTensors expected = load_safetensors(test_data("models/stage1_forward/expected.safetensors"));
+  const auto gradients = [&](bool in_parts) {
+    Blip2QFormer model = reference_model(/*frozen_vision=*/false);
+    const ActivationCheckpointing checkpointing(in_parts);
+    if (in_parts) {
+      model->add_gradients(reference_batch(), reference_settings(expected), single_process_group());
+    } else {
+      model->losses(reference_batch(), reference_settings(expected), single_process_group()).total.backward();
+    }
+    NamedTensors found;
+    for (const auto& item : model->named_parameters()) found[item.key()] = item.value().grad();
+    return found;
+  };
+  const NamedTensors whole = gradients(false), parts = gradients(true);
+  for (const auto& [name, gradient] : whole) {
+    ASSERT_EQ(gradient.defined(), parts.at(name).defined()) << name;
+    EXPECT_TRUE(!gradient.defined() || torch::allclose(parts.at(name), gradient, 1e-9, 1e-12)) << name;
+  }
+}
+
+TEST(Blip2QFormer, RanksWithTextsOfDifferentLengthEqualOneRank) {
+  const NamedTensors single = load_safetensors(test_data("models/stage1_forward/expected.safetensors"));
+  RepresentationBatch all = reference_batch();
+  all.text.mask.slice(0, 2).slice(1, 4).zero_();  // the second rank's texts end early, and it does not know of more
+  const RepresentationOptions options = reference_settings(single);
+  const auto expected = reference_model()->losses(all, options, single_process_group());
+  std::mutex mutex;
+  double total = 0;
+  run_thread_group(2, [&](const std::shared_ptr<ProcessGroup>& group) {
+    const std::int64_t first = 2 * group->rank(), length = group->rank() == 0 ? all.text.ids.size(1) : 4;
+    RepresentationBatch batch;
+    batch.pixels = all.pixels.narrow(0, first, 2);
+    batch.text = {all.text.ids.narrow(0, first, 2).narrow(1, 0, length),
+                  all.text.mask.narrow(0, first, 2).narrow(1, 0, length)};
+    RepresentationOptions own = options;
+    own.negatives->image_rows = own.negatives->image_rows.narrow(0, first, 2);
+    own.negatives->text_rows = own.negatives->text_rows.narrow(0, first, 2);
+    const auto losses = reference_model()->add_gradients(batch, own, group);
+    const std::lock_guard lock(mutex);
+    total += (losses.contrastive + losses.matching).item<double>() / 2;
+  });
+  EXPECT_NEAR(total, (expected.contrastive + expected.matching).item<double>(), 1e-9);
+}
+
+TEST(Blip2QFormer, HalfPrecisionStaysNear) {
+  const NamedTensors expected = load_safetensors(test_data("models/stage1_forward/expected.safetensors"));
+  Blip2QFormer model = reference_model();
+  model->to(torch::kFloat);
+  RepresentationBatch batch = reference_batch();
+  batch.pixels = batch.pixels.to(torch::kFloat);
+  for (const Precision precision : {Precision::kBFloat16, Precision::kFloat16}) {
+    model->zero_grad();
+    const Autocast half(precision, at::kCPU);
+    const auto losses = model->add_gradients(batch, reference_settings(expected), single_process_group());
+    EXPECT_EQ(losses.total.scalar_type(), at::kFloat);
+    EXPECT_NEAR(losses.total.item<double>(), expected.at("loss").item<double>(), 0.05);
+    EXPECT_NE(losses.total.item<double>(), expected.at("loss").item<double>());
+    for (const auto& parameter : model->parameters()) {
+      const at::Tensor& gradient = parameter.grad();
+      EXPECT_TRUE(!gradient.defined() || gradient.isfinite().all().item<bool>());
+    }
+  }
 }
 
 TEST(Blip2QFormer, TheTowersOutputStandsForThePictures) {

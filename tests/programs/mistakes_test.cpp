@@ -126,15 +126,14 @@ TEST(ProgramMistakes, StageTwoNamesWhatItLacks) {
                       "text.max_length 12 leaves no room for a caption behind the "));
 }
 
-TEST(ProgramMistakes, AnEncoderDecoderTakesNoPrompt) {
+TEST(ProgramMistakes, AnEncoderDecoderHasNoBeginningToTrainOn) {
   const std::filesystem::path data = BLIP2_TEST_DATA, model = world().file("t5");
   std::filesystem::copy(data / "lm/t5_relu_tied", model, std::filesystem::copy_options::recursive);
   std::filesystem::copy(data / "text/t5", model, std::filesystem::copy_options::recursive);
   const auto arguments = world().arguments(world().stage2_config(), world().file("refused"),
-                                           {"language_model=" + model.string(), "text.prompt=a photo of"});
+                                           {"language_model=" + model.string(), "loss.train_on_beginning=true"});
   EXPECT_TRUE(failed(run("train_stage2", arguments), 2, "train_stage2",
-                     "text.prompt is 'a photo of', but an encoder-decoder reads the first part of a caption in its "
-                     "place (prefix language modelling); leave text.prompt empty"));
+                     "loss.train_on_beginning is true, but an encoder-decoder's answers have no beginning token"));
   EXPECT_FALSE(std::filesystem::exists(world().file("refused")));
 }
 

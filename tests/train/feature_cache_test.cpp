@@ -40,6 +40,7 @@ class FeatureCacheTest : public ::testing::Test {
     options_.loader.workers = 0;
     options_.feature_cache = (folder_.path() / "cache").string();
     options_.cached_views = 2;
+    train_.seed = 7;
     torch::manual_seed(1);
     encoder_ = make_vision_encoder(small_vision());
     encoder_->freeze();
@@ -48,8 +49,8 @@ class FeatureCacheTest : public ::testing::Test {
   /** Features of every batch of some epochs, and how many pictures were read. */
   std::pair<std::vector<at::Tensor>, std::int64_t> run(std::int64_t epochs) {
     const auto source = make_training_source(options_, 28);
-    FeatureCache cache(options_, small_vision(), origin_, 7, *source);
-    const auto loader = make_training_loader(source, options_, 7);
+    FeatureCache cache(options_, small_vision(), origin_, train_, *source);
+    const auto loader = make_training_loader(source, options_, train_.seed);
     std::vector<at::Tensor> features;
     std::int64_t read = 0;
     for (std::int64_t i = 0; i < epochs * loader->batches_per_epoch(); ++i) {
@@ -62,6 +63,7 @@ class FeatureCacheTest : public ::testing::Test {
 
   TemporaryFolder folder_;
   DataOptions options_;
+  TrainerOptions train_;
   ModelOrigin origin_{"tower", "00ff"};
   std::shared_ptr<VisionEncoderImpl> encoder_;
 };
@@ -79,8 +81,8 @@ TEST_F(FeatureCacheTest, ComputesEachViewOnceAndGivesTheSameBitsAfterwards) {
 
 TEST_F(FeatureCacheTest, FeaturesAreTheEncodersOfThatView) {
   const auto source = make_training_source(options_, 28);
-  FeatureCache cache(options_, small_vision(), origin_, 7, *source);
-  const auto loader = make_training_loader(source, options_, 7);
+  FeatureCache cache(options_, small_vision(), origin_, train_, *source);
+  const auto loader = make_training_loader(source, options_, train_.seed);
   const Batch batch = loader->next();
   ASSERT_EQ(batch.pixel_rows.size(), 4U);
   const torch::NoGradGuard no_grad;
@@ -102,15 +104,21 @@ TEST_F(FeatureCacheTest, RefusesAStaleCache) {
   EXPECT_USER_ERROR(run(1), begin + "pictures'");
 }
 
+TEST_F(FeatureCacheTest, RefusesACacheOfAnotherPrecision) {
+  run(1);
+  train_.precision = "bfloat16";
+  EXPECT_USER_ERROR(run(1), "was made with another 'precision'");
+}
+
 TEST_F(FeatureCacheTest, RefusesOptionsThatMakeNoSense) {
   options_.cached_views = 0;
   EXPECT_USER_ERROR(run(1), "data.cached_views must be from 1 to 1024, found 0");
   options_.cached_views = 1;
   const auto source = make_training_source(options_, 28);
-  EXPECT_USER_ERROR(make_feature_cache(options_, small_vision(), std::nullopt, 7, *source),
+  EXPECT_USER_ERROR(make_feature_cache(options_, small_vision(), std::nullopt, train_, *source),
                     "data.feature_cache is set, but the image encoder learns: its output changes with every step");
   options_.feature_cache.clear();
-  EXPECT_EQ(make_feature_cache(options_, small_vision(), origin_, 7, *source), nullptr);
+  EXPECT_EQ(make_feature_cache(options_, small_vision(), origin_, train_, *source), nullptr);
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ struct ToyRun {
 
   TrainResult run() {
     Progress progress(said, options.log_every, 0);
-    Trainer trainer(task, options, {output, write_config(options), fresh, overwrite}, progress);
+    Trainer trainer(task, options, {output, write_config(options), write_config(TrainerOptions()), fresh, overwrite},
+                    progress);
     return trainer.run();
   }
 

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "blip2/core/random.h"
+#include "blip2/nn/activation_checkpointing.h"
 #include "blip2/train/train_task.h"
 
 namespace blip2 {
@@ -20,12 +21,17 @@ class ToyModelImpl : public torch::nn::Module {
     for (auto& parameter : frozen->parameters()) parameter.requires_grad_(false);
   }
   at::Tensor forward(const at::Tensor& input) {
-    const auto features = torch::tanh(hidden->forward(torch::tanh(frozen->forward(input))));
-    return output->forward(torch::dropout(features, dropout, is_training()));
+    const at::Tensor given = torch::tanh(hidden->forward(torch::tanh(frozen->forward(input))));
+    const at::Tensor features = checkpointed({given}, [this](const std::vector<at::Tensor>& inputs) {
+      ++runs;
+      return torch::dropout(inputs[0], dropout, is_training());
+    });
+    return output->forward(features);
   }
 
   torch::nn::Linear frozen{nullptr}, hidden{nullptr}, output{nullptr};
   double dropout = 0.2;
+  int runs = 0;
 };
 TORCH_MODULE(ToyModel);
 
@@ -49,7 +55,7 @@ class ToyTask : public TrainTask {
     return batch_size;
   }
 
-  StepLosses losses(std::int64_t step) override {
+  StepLosses add_gradients(std::int64_t step, double scale) override {
     if (seen) seen(input_);
     const auto error = model->forward(input_) - input_.sum(1, true);
     StepLosses losses;
@@ -57,6 +63,8 @@ class ToyTask : public TrainTask {
     losses.total = losses.parts[0].second + losses.parts[1].second;
     if (is_broken && is_broken(step)) losses.total = losses.total * NAN;
     counter += 1;
+    losses = differentiated(losses, scale);
+    if (scale * 2 >= overflows_from_scale) model->hidden->bias.mutable_grad().fill_(INFINITY);
     return losses;
   }
 
@@ -75,6 +83,7 @@ class ToyTask : public TrainTask {
   at::Tensor counter = torch::zeros({}, at::kLong);
   std::function<void(std::int64_t position)> before_batch;
   std::function<bool(std::int64_t step)> is_broken;
+  double overflows_from_scale = INFINITY;  // of losses in two micro-batches: gradients are infinite
   std::function<void()> on_validate;
   std::function<void(const at::Tensor& input)> seen;
 

@@ -175,6 +175,34 @@ TEST(Trainer, RefusesToResumeWithAnotherConfig) {
   EXPECT_EQ(ToyRun(folder.path(), options).run(), TrainResult::kFinished);
 }
 
+TEST(Trainer, ResumesARunFromBeforeThereWereSomeOptions) {
+  const TemporaryFolder folder;
+  ToyRun(folder.path()).run();
+  const auto forget = [&](const char* name) {
+    nlohmann::json config = load_run_config(folder.path());
+    config.erase(name);
+    std::ofstream(checkpoint_folder(folder.path()) / "config.json") << config;
+  };
+  forget("beta2");
+  forget("precision");
+  EXPECT_EQ(ToyRun(folder.path()).run(), TrainResult::kFinished);
+  auto options = toy_options();
+  options.optimizer.beta2 = 0.98;
+  EXPECT_USER_ERROR(ToyRun(folder.path(), options).run(), "('beta2' was 0.999 and is now 0.98)");
+}
+
+TEST(Trainer, CheckpointingActivationsChangesNoBit) {
+  const TemporaryFolder folder;
+  ToyRun kept(folder.path() / "kept");
+  kept.run();
+  auto options = toy_options();
+  options.activation_checkpointing = true;
+  ToyRun again(folder.path() / "again", options);
+  again.run();
+  EXPECT_TRUE(same_run(kept.output, again.output));
+  EXPECT_GT(again.task.model->runs, 3 * kept.task.model->runs / 2);
+}
+
 TEST(Trainer, HasNothingToDoWhereTheRunIsComplete) {
   const TemporaryFolder folder;
   ToyRun(folder.path()).run();
@@ -258,6 +286,8 @@ TEST(Trainer, RefusesOptionsThatCannotWork) {
   };
   refuse([](auto& options) { options.steps = 0; }, "'steps' must be at least 1, found 0");
   refuse([](auto& options) { options.accumulation_steps = 0; }, "'accumulation_steps' must be at least 1, found 0");
+  refuse([](auto& options) { options.precision = "half"; },
+         "unknown precision 'half', expected float32, bfloat16 or float16");
   refuse([](auto& options) { options.max_grad_norm = NAN; }, "'max_grad_norm' must be 0 or more, found nan");
   refuse([](auto& options) { options.schedule.schedule = "lavis_epoch_cosine"; },
          "schedule 'lavis_epoch_cosine' needs data with epochs");

@@ -45,8 +45,11 @@ class Blip2GeneratorImpl : public torch::nn::Module {
    */
   Prompt prompt_with_placeholders(const at::Tensor& image_prompt, const TextTokens& text);
 
-  /** No gradients for image encoder and language model from now on; both stay in evaluation mode. */
-  void freeze();
+  /**
+   * No gradients for image encoder and language model from now on; both stay in evaluation mode, but where the language
+   * model is to drop out in training, as in LAVIS.
+   */
+  void freeze(bool language_model_dropout = false);
   void train(bool on = true) override;
 
   const Blip2GeneratorOptions& options() const { return options_; }
@@ -59,7 +62,7 @@ class Blip2GeneratorImpl : public torch::nn::Module {
 
  private:
   Blip2GeneratorOptions options_;
-  bool frozen_ = false;
+  bool frozen_ = false, language_model_dropout_ = false;
 };
 TORCH_MODULE(Blip2Generator);
 

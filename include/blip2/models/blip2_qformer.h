@@ -55,6 +55,14 @@ class Blip2QFormerImpl : public torch::nn::Module {
   RepresentationLosses losses(const RepresentationBatch& batch, const RepresentationOptions& options,
                               const std::shared_ptr<ProcessGroup>& group);
 
+  /**
+   * The same, and the gradients of `scale` times the total added to the parameters' `grad`; what is returned has no
+   * graph. In less memory than differentiating losses(): what contrast and generation keep for their gradients is freed
+   * before matching is computed.
+   */
+  RepresentationLosses add_gradients(const RepresentationBatch& batch, const RepresentationOptions& options,
+                                     const std::shared_ptr<ProcessGroup>& group, double scale = 1.0);
+
   /** The query pass over pixels [B, 3, S, S]; records attention maps when `trace` is given. */
   ImageQueries encode_image(const at::Tensor& pixels, QFormerTrace* trace = nullptr);
   /** The same over image tokens [B, N, D] that the vision model has made. */
@@ -87,24 +95,26 @@ class Blip2QFormerImpl : public torch::nn::Module {
   at::Tensor temperature;  // scalar, divides the similarities
 
  private:
-  /** What contrast and generation need and matching goes on with. */
-  struct FirstPass {
-    at::Tensor image_tokens;             // [B, N, D]
-    std::vector<KeyValue> image_memory;  // per cross-attention layer
-    at::Tensor text_embeds;              // [B, T, H], before the Q-Former
-    at::Tensor query_output;             // [B, Q, H]
-    at::Tensor text_output;              // [B, T, H], of the text alone
-    at::Tensor generation_output;        // [B, T, H], of the text that begins with [DEC] and sees the queries
+  /** What the passes of a step share, computed and differentiated once. */
+  struct SharedInputs {
+    at::Tensor image_tokens;                   // [B, N, D]
+    std::vector<KeyValue> image_memory;        // per cross-attention layer
+    at::Tensor text_embeds, generated_embeds;  // [B, T, H], before the Q-Former; the second begins with [DEC]
   };
-  FirstPass first_pass(const RepresentationBatch& batch, std::int64_t decoder_start_id);
-  at::Tensor encode_pair_embeds(const std::vector<KeyValue>& image_memory, const at::Tensor& text_embeds,
-                                const at::Tensor& text_mask, QFormerTrace* trace);
+  SharedInputs shared_inputs(const RepresentationBatch& batch, std::int64_t decoder_start_id);
+  /** One pass for the losses of contrast and generation, and negatives that contrast finds hard. */
+  void contrast_and_generate(const RepresentationBatch& batch, const SharedInputs& shared,
+                             const RepresentationOptions& options, const std::shared_ptr<ProcessGroup>& group,
+                             RepresentationLosses& result);
+  /** Another for matches, negative pictures and negative texts: the loss and logits [3 B, 2] of matching. */
+  void match_triples(const RepresentationBatch& batch, const SharedInputs& shared,
+                     const std::shared_ptr<ProcessGroup>& group, RepresentationLosses& result);
+  /** `image_rows`: which row of the memory each text is paired with; undefined: its own. */
+  at::Tensor encode_pair_embeds(const std::vector<KeyValue>& image_memory, const at::Tensor& image_rows,
+                                const at::Tensor& text_embeds, const at::Tensor& text_mask, QFormerTrace* trace);
   at::Tensor expand_queries(std::int64_t batch) const { return query_tokens.expand({batch, -1, -1}); }
-  /** Logits [3 B, 2] of matches, of negative pictures and of negative texts. */
-  at::Tensor matching_triples(const RepresentationBatch& batch, const FirstPass& pass, const HardNegatives& negatives,
-                              const std::shared_ptr<ProcessGroup>& group);
-  at::Tensor generation_loss(const RepresentationBatch& batch, const FirstPass& pass,
-                             const RepresentationOptions& options);
+  static std::vector<at::Tensor*> tensors_of(SharedInputs& shared);
+  at::Tensor generation_loss(const RepresentationBatch& batch, const at::Tensor& text_output, double label_smoothing);
 
   Blip2Options options_;
 };

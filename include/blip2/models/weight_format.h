@@ -7,7 +7,7 @@
 namespace blip2 {
 
 enum class WeightFormat {
-  kFloat32,   // for training, and wherever gradients are wanted
+  kFloat32,   // for weights that learn
   kAsStored,  // bfloat16 and float16 stay what they are in the file: the same results as float32 in half the memory
   kInt8,      // rounded, one scale per output; the head of the language model and embeddings as stored. CPU only
   kInt8Fast,  // as kInt8, and what the image encoder multiplies is rounded to 8 bits instead of 15

@@ -10,7 +10,8 @@ namespace blip2 {
 
 /**
  * x with each element zeroed with `probability` and the others divided by 1 - probability; x itself for 0. Any shape;
- * float32 on the CPU by this file's kernel, everything else by LibTorch's. Throws (TORCH_CHECK) outside [0, 1).
+ * float32 on the CPU by this file's kernel, which widens half precision; everything else by LibTorch's. Throws
+ * (TORCH_CHECK) outside [0, 1).
  */
 at::Tensor dropout(const at::Tensor& x, double probability);
 

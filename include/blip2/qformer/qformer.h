@@ -21,6 +21,8 @@ struct QFormerInput {
   at::Tensor self_mask;     // additive, broadcasts to [B, heads, Q + T, prefix + Q + T]; undefined: all visible
   /** Keys and values of the pictures, one per cross-attention layer (see image_memory); needed with queries. */
   const std::vector<KeyValue>* image_memory = nullptr;
+  /** int64 [B]: which row of the memory each sequence looks at; undefined: its own. */
+  at::Tensor image_rows;
   /** Self-attention keys and values of an earlier pass, one per layer, that this pass sees in front of its own. */
   const std::vector<KeyValue>* prefix = nullptr;
   /** int64 [B, T], 1 = token: rows of padding are not computed, the output has zeros there. A trace shows all rows. */
@@ -39,7 +41,7 @@ struct QFormerTrace {
 struct QFormerOutput {
   at::Tensor query;                             // [B, Q, H], undefined without queries
   at::Tensor text;                              // [B, T, H], undefined without text
-  std::vector<KeyValue> self_attention_memory;  // per layer, own keys and values behind the prefix's
+  std::vector<KeyValue> self_attention_memory;  // per layer, behind the prefix's; none where layers are checkpointed
 };
 
 class QFormerImpl : public torch::nn::Module {

@@ -8,6 +8,7 @@
 #include "blip2/data/feature_store.h"
 #include "blip2/models/run_folder.h"
 #include "blip2/train/run_options.h"
+#include "blip2/train/trainer.h"
 #include "blip2/vision/vision_encoder.h"
 
 namespace blip2 {
@@ -17,10 +18,11 @@ class FeatureCache {
   /**
    * Opens `options.feature_cache` for the pictures of `source`, which from now on shows fixed views and leaves pictures
    * unread whose features are there. `origin` is where the frozen encoder's weights came from. Throws UserError for a
-   * cache of something else or options that make no sense, WorldError where the disk refuses.
+   * cache of something else (other weights, pictures, transforms, or products of another `precision`) or options that
+   * make no sense, WorldError where the disk refuses.
    */
-  FeatureCache(const DataOptions& options, const VisionOptions& vision, const ModelOrigin& origin, std::int64_t seed,
-               CaptionSource& source);
+  FeatureCache(const DataOptions& options, const VisionOptions& vision, const ModelOrigin& origin,
+               const TrainerOptions& train, CaptionSource& source);
 
   /**
    * [B, N, D] of VisionEncoder::encode() for a batch of that source: read, or computed from its pictures and kept. A
@@ -34,7 +36,7 @@ class FeatureCache {
 
 /** The cache that the options ask for, or null. Throws UserError where they ask for one of an encoder that learns. */
 std::unique_ptr<FeatureCache> make_feature_cache(const DataOptions& options, const VisionOptions& vision,
-                                                 const std::optional<ModelOrigin>& frozen_origin, std::int64_t seed,
-                                                 CaptionSource& source);
+                                                 const std::optional<ModelOrigin>& frozen_origin,
+                                                 const TrainerOptions& train, CaptionSource& source);
 
 }  // namespace blip2

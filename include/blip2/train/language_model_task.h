@@ -35,7 +35,7 @@ class LanguageModelTask final : public TrainTask {
 
   torch::nn::Module& module() override { return model_->module(); }
   std::int64_t next_batch(std::int64_t position) override;
-  StepLosses losses(std::int64_t step) override;
+  StepLosses add_gradients(std::int64_t step, double scale) override;
   std::string sample_unit() const override { return "rows"; }
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }

@@ -1,6 +1,5 @@
 // AdamW over named parameters, with the two groups that LAVIS forms (lavis spec 7.1): what is one-dimensional or ends
-// in
-// ".bias" is not decayed, everything else is, the 0-D temperature included. The mathematics is torch.optim.AdamW's
+// in ".bias" is not decayed, everything else is, the 0-D temperature included. The mathematics is torch.optim.AdamW's
 // (Loshchilov and Hutter 2019, algorithm 2) through LibTorch's fused kernel. The state is keyed by parameter name, not
 // by position, so it survives a change of registration order.
 #pragma once
@@ -45,6 +44,9 @@ class AdamW {
 
   /** Drops all gradients. */
   void zero_gradients();
+
+  /** Multiplies all gradients. */
+  void scale_gradients(double factor);
 
   /**
    * The global 2-norm of all gradients; where `max_norm` > 0 and the norm is larger, the gradients are scaled down to

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "blip2/checkpoint/safetensors.h"
+#include "blip2/core/generator_state.h"
 
 namespace blip2 {
 
@@ -25,13 +26,11 @@ struct RunState {
   NamedTensors parameters;
   NamedTensors optimizer;
   NamedTensors task;
-  /** Torch's generators by device ("cpu", "cuda:0"), uint8. */
-  NamedTensors random;
+  GeneratorState random;
+  /** Of float16 (loss_scale.h): what losses are multiplied by, and for how many steps nothing has overflowed. */
+  double loss_scale = 1;
+  std::int64_t steps_without_overflow = 0;
 };
-
-/** Torch's generator of the CPU and, where `device` is another one, of that. */
-NamedTensors random_state(const at::Device& device);
-void restore_random_state(const NamedTensors& state);
 
 /** OUT/checkpoint. */
 std::filesystem::path checkpoint_folder(const std::filesystem::path& output);
@@ -60,9 +59,10 @@ void remove_run(const std::filesystem::path& output);
 
 /**
  * Throws UserError naming the keys that differ, old value and new, unless they only change what is shown or saved
- * (log_every, validate_every, checkpoint_every, keep_checkpoints, threads, workers, ...).
+ * (log_every, validate_every, checkpoint_every, keep_checkpoints, threads, workers, ...). A key that the stored config
+ * lacks, because it was written before there was such an option, counts as having the value in `defaults`.
  */
-void check_same_config(const nlohmann::json& stored, const nlohmann::json& current,
+void check_same_config(const nlohmann::json& stored, const nlohmann::json& current, const nlohmann::json& defaults,
                        const std::filesystem::path& output);
 
 }  // namespace blip2

@@ -56,7 +56,7 @@ class Stage1Task final : public TrainTask {
 
   torch::nn::Module& module() override { return *model_; }
   std::int64_t next_batch(std::int64_t position) override;
-  StepLosses losses(std::int64_t step) override;
+  StepLosses add_gradients(std::int64_t step, double scale) override;
   double learning_rate_scale(const std::string& name) const override;
   /** `pixels` or `tower_output`, `input_ids`, `attention_mask`, `image_ids` where texts share pictures, negatives. */
   NamedTensors inspect_batch() const override;

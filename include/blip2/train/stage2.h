@@ -1,6 +1,6 @@
 // Stage 2 as a task for the trainer: the frozen language model learns nothing, the Q-Former learns to speak to it
 // (paper section 3.2). OPT continues the picture's tokens; FlanT5 reads them with the first part of the caption and
-// writes the rest (prefix language modelling).
+// writes the rest (prefix language modelling); where there is a prompt, it reads that and writes the whole caption.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,12 @@ struct Stage2Options {
      */
     double projection_std = 0;
   } initialization;
+
+  /** What LAVIS does and is not done here unasked. */
+  struct Loss {
+    bool language_model_dropout = false;  // the frozen language model drops out in training
+    bool train_on_beginning = false;      // OPT without a prompt: the beginning token is a target too
+  } loss;
   TextOptions text;
   DataOptions data;
   TrainerOptions train;
@@ -39,7 +45,7 @@ class Stage2Task final : public TrainTask {
 
   torch::nn::Module& module() override { return *model_.model; }
   std::int64_t next_batch(std::int64_t position) override;
-  StepLosses losses(std::int64_t step) override;
+  StepLosses add_gradients(std::int64_t step, double scale) override;
   /** `pixels` or `tower_output`, `input_ids`, `attention_mask` and `labels`. */
   NamedTensors inspect_batch() const override { return inspected_; }
   /** Language-model loss on the validation pictures. */

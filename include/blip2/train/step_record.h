@@ -20,6 +20,8 @@ struct StepRecord {
   double grad_norm = 0;
   /** The loss or a gradient was not finite, so the weights were left as they were. */
   bool skipped = false;
+  /** What the loss was multiplied by for float16's sake; 1 in the other precisions. */
+  double loss_scale = 1;
   Metrics validation;
 
   std::string sample_unit = "images";

@@ -17,11 +17,14 @@ class Module;
 
 namespace blip2 {
 
-/** What one micro-batch gives: `total` [] is differentiated, `parts` [] are shown and logged beside it. */
+/** What one micro-batch gives: `total` [] is what gradients are of, `parts` [] are shown and logged beside it. */
 struct StepLosses {
   at::Tensor total;
   std::vector<std::pair<std::string, at::Tensor>> parts;
 };
+
+/** Adds the gradients of `scale` times the total to the leaves' `grad` -> the losses without a graph. */
+StepLosses differentiated(StepLosses losses, double scale);
 
 /** Named numbers of a validation, e.g. {"recall_at_1", 0.41}. */
 using Metrics = std::vector<std::pair<std::string, double>>;
@@ -40,8 +43,11 @@ class TrainTask {
    */
   virtual std::int64_t next_batch(std::int64_t position) = 0;
 
-  /** The losses of the fetched batch, means over its samples; `step` is the optimizer step, from 0. */
-  virtual StepLosses losses(std::int64_t step) = 0;
+  /**
+   * The losses of the fetched batch, means over its samples, without a graph; `step` is the optimizer step, from 0. The
+   * gradients of `scale` times their total are added to the parameters' `grad`.
+   */
+  virtual StepLosses add_gradients(std::int64_t step, double scale) = 0;
 
   /** Factor on the learning rate of the parameter NAME of the module; asked once, before training. */
   virtual double learning_rate_scale(const std::string& name) const {

@@ -11,6 +11,8 @@
 #include <string>
 
 #include "blip2/core/field_visitor.h"
+#include "blip2/nn/autocast.h"
+#include "blip2/train/loss_scale.h"
 #include "blip2/train/optimizer.h"
 #include "blip2/train/progress.h"
 #include "blip2/train/run_checkpoint.h"
@@ -27,12 +29,23 @@ struct TrainerOptions {
   std::int64_t seed = 42;
   /** Optimizer steps of the whole run. */
   std::int64_t steps = 1000;
-  /** Micro-batches whose gradients are averaged into one optimizer step. */
+  /**
+   * Micro-batches whose gradients are averaged into one optimizer step. Each is a batch of its own: contrast and hard
+   * negatives of stage 1 see the pictures and texts of their micro-batch (of all ranks), not those of the whole step.
+   */
   std::int64_t accumulation_steps = 1;
   ScheduleOptions schedule;
   OptimizerOptions optimizer;
   /** Gradients are scaled down to this global norm; 0 leaves them. */
   double max_grad_norm = 0;
+  /**
+   * What matrix products are computed in: "float32", "bfloat16" or "float16" (nn/autocast.h). Weights, optimizer and
+   * losses are float32 in every case. With float16 a step whose gradient overflows is skipped and halves the loss scale
+   * (loss_scale.h); only where the scale is down at 1 does it count among `max_skipped_steps`.
+   */
+  std::string precision = "float32";
+  /** Layers are computed again in the backward pass instead of kept: less memory, the same numbers, more time. */
+  bool activation_checkpointing = false;
   /** Steps between plain progress lines where standard error is no terminal. The log gets every step. */
   std::int64_t log_every = 10;
   /** Steps between validations, and one after the last; 0: none. */
@@ -63,6 +76,8 @@ struct RunFolder {
   std::filesystem::path output;
   /** The whole config, saved beside the weights and compared when the run is resumed. */
   nlohmann::json config = nlohmann::json::object();
+  /** What a config has where nobody chose: stands in for options that a resumed run's config is too old to name. */
+  nlohmann::json defaults = nlohmann::json::object();
   /** Start over instead of resuming: refused where a run exists, unless `overwrite` says to delete it. */
   bool fresh = false;
   bool overwrite = false;
@@ -98,6 +113,7 @@ class Trainer {
   StepRecord train_step();
   /** Forward and backward of the step's micro-batches into gradients and record -> the batches, for inspection. */
   std::vector<NamedTensors> accumulate_gradients(StepRecord& record);
+  void optimize(StepRecord& record);
   std::filesystem::path made_folder(const std::string& name) const;
   void record_initial_weights() const;
   void write_batches(const std::vector<NamedTensors>& batches, const std::string& folder) const;
@@ -112,6 +128,8 @@ class Trainer {
   RunFolder run_;
   Progress& progress_;
   AdamW optimizer_;
+  Precision precision_;
+  LossScale loss_scale_;
   std::unique_ptr<RunLock> lock_;
   std::optional<RunLog> log_;
   std::int64_t step_ = 0;
