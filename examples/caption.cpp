@@ -1,4 +1,4 @@
-// Captions pictures, or answers about them, with a stage-2 model.
+// Captions pictures, or answers about them, with a stage-2 model; captions also with a stage-1 model alone.
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -8,6 +8,8 @@
 #include "blip2/core/error.h"
 #include "blip2/core/read_file.h"
 #include "blip2/models/captioner.h"
+#include "blip2/models/published_folder.h"
+#include "blip2/models/qformer_language_model.h"
 #include "command_line.h"
 #include "picture_batch.h"
 
@@ -117,13 +119,43 @@ std::vector<CLI::Option*> add_search_options(CLI::App& app, Arguments& arguments
               ->allow_extra_args(false)};
 }
 
+int caption_with_language_model(const Arguments& arguments, const blip2::GenerationOptions& options,
+                                const std::vector<std::string>& answers) {
+  const blip2::WeightFormat format = blip2::inference_format(arguments.quantize);
+  blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model, format, arguments.lora);
+  const auto by = arguments.mean ? blip2::RankBy::kMean : blip2::RankBy::kSum;
+  return blip2::for_each_batch(
+      "caption", arguments.pictures, generator.transform, arguments.batch_size, [&](const blip2::PictureBatch& batch) {
+        if (answers.empty()) {
+          print(arguments, batch, blip2::caption_pictures(generator, batch.pixels, arguments.prompt, options));
+        } else {
+          print(arguments, batch, blip2::rank_given_answers(generator, batch.pixels, arguments.prompt, answers, by));
+        }
+      });
+}
+
+int caption_with_qformer(const Arguments& arguments, const blip2::GenerationOptions& options) {
+  for (const auto& [flag, value] : {std::pair("--prompt", arguments.prompt), {"--answers", arguments.answers}}) {
+    if (value.empty()) continue;
+    throw blip2::UserError(std::string(flag) + " needs a language model, but '" + arguments.model +
+                           "' is a stage-1 model, which writes captions alone; name a stage-2 model or leave " + flag +
+                           " out");
+  }
+  blip2::RepresentationModel model =
+      blip2::load_representation_model(arguments.model, blip2::inference_format(arguments.quantize), arguments.lora);
+  return blip2::for_each_batch("caption", arguments.pictures, model.transform, arguments.batch_size,
+                               [&](const blip2::PictureBatch& batch) {
+                                 print(arguments, batch, blip2::caption_pictures(model, batch.pixels, options));
+                               });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Captions pictures with a stage-2 model", "caption"};
+  CLI::App app{"Captions pictures", "caption"};
   Arguments arguments;
   arguments.generation.num_beams = 5;
-  app.add_option("--model", arguments.model, "Run folder of train_stage2, or a published BLIP-2 folder")
+  app.add_option("--model", arguments.model, "Run folder of train_stage2 or train_stage1, or a published BLIP-2 folder")
       ->check(blip2::not_empty())
       ->required();
   blip2::add_quantize_option(app, arguments.quantize);
@@ -142,18 +174,8 @@ int main(int argc, char** argv) {
   if (const auto end = blip2::parse_command_line(app, argc, argv)) return *end;
   return blip2::run_program("caption", [&] {
     const blip2::GenerationOptions options = generation_options(arguments);
-    const blip2::WeightFormat format = blip2::inference_format(arguments.quantize);
     const auto answers = arguments.answers.empty() ? std::vector<std::string>() : read_lines(arguments.answers);
-    blip2::GeneratorModel generator = blip2::load_generator_model(arguments.model, format, arguments.lora);
-    const auto by = arguments.mean ? blip2::RankBy::kMean : blip2::RankBy::kSum;
-    return blip2::for_each_batch(
-        "caption", arguments.pictures, generator.transform, arguments.batch_size,
-        [&](const blip2::PictureBatch& batch) {
-          if (answers.empty()) {
-            print(arguments, batch, blip2::caption_pictures(generator, batch.pixels, arguments.prompt, options));
-          } else {
-            print(arguments, batch, blip2::rank_given_answers(generator, batch.pixels, arguments.prompt, answers, by));
-          }
-        });
+    if (blip2::is_retrieval_model(arguments.model)) return caption_with_qformer(arguments, options);
+    return caption_with_language_model(arguments, options, answers);
   });
 }

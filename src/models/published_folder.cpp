@@ -104,7 +104,7 @@ RepresentationModel load_published_retrieval(const fs::path& folder, WeightForma
   adapters.bind(*result.model);
   adapters.attach(load);
   load_parameters(*result.model, tensors, load);
-  load_stage1_heads(*result.model, folder);
+  result.has_generation_head = load_stage1_heads(*result.model, folder);
   adapters.finish();
   result.tokenizer = load_tokenizer(folder);
   result.transform = load_image_processor(folder, published.options.vision_config.image_size);

@@ -65,6 +65,11 @@ at::Tensor QFormerLanguageModel::step(DecodingState& state, const at::Tensor& id
 std::vector<std::vector<Caption>> caption_pictures(RepresentationModel& representation, const at::Tensor& pixels,
                                                    const GenerationOptions& options) {
   const torch::NoGradGuard no_grad;
+  if (!representation.has_generation_head) {
+    throw UserError(
+        "this stage-1 model cannot write captions: its folder lacks the head for text generation, which export writes "
+        "into stage1_heads.safetensors; caption with a stage-1 run or a stage-2 model");
+  }
   const Tokenizer& tokenizer = *representation.tokenizer;
   const auto start = tokenizer.find("[DEC]"), end = tokenizer.find("[SEP]");
   if (!start || !end || *start >= representation.model->options().qformer_config.vocab_size) {

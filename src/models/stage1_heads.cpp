@@ -23,10 +23,10 @@ void save_stage1_heads(const Blip2QFormerImpl& model, const std::filesystem::pat
   save_safetensors(named_parameters(model, wanted), folder / kStage1HeadsFile);
 }
 
-void load_stage1_heads(Blip2QFormerImpl& model, const std::filesystem::path& folder) {
+bool load_stage1_heads(Blip2QFormerImpl& model, const std::filesystem::path& folder) {
   std::error_code ignored;
   const std::filesystem::path file = folder / kStage1HeadsFile;
-  if (!std::filesystem::exists(file, ignored)) return;
+  if (!std::filesystem::exists(file, ignored)) return false;
   LoadOptions load;
   load.source = file.string();
   load.ignore.clear();
@@ -34,6 +34,7 @@ void load_stage1_heads(Blip2QFormerImpl& model, const std::filesystem::path& fol
     if (!is_stage1_head(name)) load.ignore.push_back(name);
   }
   load_parameters(model, load_safetensors(file), load);
+  return true;
 }
 
 }  // namespace blip2

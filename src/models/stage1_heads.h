@@ -19,7 +19,7 @@ bool has_new_stage1_heads(const Blip2QFormerImpl& model);
 /** Writes the file into an existing folder. Throws WorldError. */
 void save_stage1_heads(const Blip2QFormerImpl& model, const std::filesystem::path& folder);
 
-/** Reads the file where the folder has one. Throws UserError for tensors that do not fit. */
-void load_stage1_heads(Blip2QFormerImpl& model, const std::filesystem::path& folder);
+/** Reads the file -> whether the folder has one. Throws UserError for tensors that do not fit. */
+bool load_stage1_heads(Blip2QFormerImpl& model, const std::filesystem::path& folder);
 
 }  // namespace blip2

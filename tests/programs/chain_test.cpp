@@ -43,6 +43,27 @@ TEST(ProgramChain, CaptionPrintsJsonAndTheAskedNumber) {
   }
 }
 
+TEST(ProgramChain, AnEncoderDecoderReadsThePromptAndWritesTheCaption) {
+  const std::filesystem::path data = BLIP2_TEST_DATA, model = world().file("prompted_t5");
+  std::filesystem::copy(data / "lm/t5_relu_tied", model, std::filesystem::copy_options::recursive);
+  std::filesystem::copy(data / "text/t5", model, std::filesystem::copy_options::recursive);
+  const std::string output = world().file("prompted");
+  ASSERT_TRUE(succeeded(run(
+      "train_stage2",
+      world().arguments(world().stage2_config(), output,
+                        {"language_model=" + model.string(), "text.prompt=a photo of", "train.steps=2",
+                         "train.record_steps=1", "train.precision=bfloat16", "train.activation_checkpointing=true"}))));
+  const std::string batch = output + "/recorded/step-1.safetensors";
+  const auto ids = tensor_integers(batch, "input_ids"), mask = tensor_integers(batch, "attention_mask");
+  EXPECT_THAT(mask, Each(1));  // every row reads the same prompt
+  const auto labels = tensor_integers(batch, "labels");
+  EXPECT_EQ(ids.size() % 4, 0u);
+  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(ids[i], ids[i % (ids.size() / 4)]);
+  EXPECT_NE(std::vector(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(labels.size() / 4)),
+            std::vector(labels.end() - static_cast<std::ptrdiff_t>(labels.size() / 4), labels.end()));
+  EXPECT_TRUE(succeeded(run("caption", {"--model", output, "--prompt", "a photo of", world().picture(0)})));
+}
+
 TEST(ProgramChain, MatchPrintsProbabilityAndSimilarityOfEveryPair) {
   const Outcome outcome = run("match", {"--model", world().stage1(), "--text", "a red square", "--text", "a blue bar",
                                         "--json", world().picture(0), world().picture(1)});

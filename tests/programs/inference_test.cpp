@@ -81,6 +81,20 @@ TEST(ProgramInference, CaptionTakesEveryOptionOfSearch) {
   EXPECT_EQ(with("early_stopping=true").output, with("early_stopping=yes").output);
 }
 
+TEST(ProgramInference, AStage1ModelWritesCaptionsAlone) {
+  const Outcome outcome =
+      run("caption", {"--model", world().stage1(), "--json", "--max-new-tokens", "5", world().picture(0)});
+  ASSERT_TRUE(succeeded(outcome));
+  const json caption = json::parse(outcome.output);
+  EXPECT_TRUE(caption.at("caption").is_string());
+  EXPECT_FALSE(caption.at("token_ids").empty());
+  EXPECT_LE(caption.at("token_ids").size(), 5u);
+  EXPECT_TRUE(failed(run("caption", {"--model", world().stage1(), "--prompt", "a", world().picture(0)}), 2, "caption",
+                     "--prompt needs a language model, but '" + world().stage1() + "' is a stage-1 model"));
+  EXPECT_TRUE(failed(run("caption", {"--model", reference_case("itm_tiny") + "/model", world().picture(0)}), 2,
+                     "caption", "its folder lacks the head for text generation"));
+}
+
 TEST(ProgramInference, EveryModelCanBeRounded) {
   const std::string retrieval = reference_case("itm_tiny") + "/model",
                     generative = reference_case("opt_sharded_bf16") + "/model", output = world().file("rounded");

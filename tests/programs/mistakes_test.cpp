@@ -220,7 +220,6 @@ TEST(ProgramMistakes, CaptionRefusesOptionsOutOfRange) {
   EXPECT_TRUE(refuses("--temperature", "0", "temperature"));
   EXPECT_TRUE(refuses("--repetition-penalty", "-1", "repetition_penalty"));
   EXPECT_TRUE(refuses("--beams", "many", "many"));
-  EXPECT_TRUE(failed(run("caption", {"--model", world().stage1(), world().picture(0)}), 2, "caption", "origins"));
   EXPECT_TRUE(
       failed(run("match", {"--model", world().stage2(), "--text", "a", world().picture(0)}), 2, "match", "model"));
   EXPECT_TRUE(

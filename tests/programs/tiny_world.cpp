@@ -180,16 +180,29 @@ std::vector<std::string> tensor_names(const std::filesystem::path& file) {
   return names;
 }
 
-std::vector<float> tensor_values(const std::filesystem::path& file, const std::string& name) {
+namespace {
+
+template <typename Value>
+std::vector<Value> values_of(const std::filesystem::path& file, const std::string& name, const char* dtype) {
   const std::string bytes = read_bytes(file);
   std::uint64_t header = 0;
   std::memcpy(&header, bytes.data(), sizeof header);
   const json tensor = json::parse(bytes.substr(8, header)).at(name);
-  if (tensor.at("dtype") != "F32") throw std::runtime_error(name + " is not F32");
+  if (tensor.at("dtype") != dtype) throw std::runtime_error(name + " is not " + dtype);
   const auto offsets = tensor.at("data_offsets").get<std::vector<std::uint64_t>>();
-  std::vector<float> values((offsets.at(1) - offsets.at(0)) / sizeof(float));
-  std::memcpy(values.data(), bytes.data() + 8 + header + offsets.at(0), values.size() * sizeof(float));
+  std::vector<Value> values((offsets.at(1) - offsets.at(0)) / sizeof(Value));
+  std::memcpy(values.data(), bytes.data() + 8 + header + offsets.at(0), values.size() * sizeof(Value));
   return values;
+}
+
+}  // namespace
+
+std::vector<float> tensor_values(const std::filesystem::path& file, const std::string& name) {
+  return values_of<float>(file, name, "F32");
+}
+
+std::vector<std::int64_t> tensor_integers(const std::filesystem::path& file, const std::string& name) {
+  return values_of<std::int64_t>(file, name, "I64");
 }
 
 std::vector<std::string> files_below(const std::filesystem::path& folder) {

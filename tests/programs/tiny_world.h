@@ -58,6 +58,8 @@ std::vector<std::string> tensor_names(const std::filesystem::path& file);
 
 /** The values of a float32 tensor in a safetensors file. */
 std::vector<float> tensor_values(const std::filesystem::path& file, const std::string& name);
+/** The same of an int64 tensor. */
+std::vector<std::int64_t> tensor_integers(const std::filesystem::path& file, const std::string& name);
 
 /** Names of all files below a folder. */
 std::vector<std::string> files_below(const std::filesystem::path& folder);

@@ -45,7 +45,7 @@ class QFormerLanguageModel final : public LanguageModel {
 /**
  * Captions of pixels [B, 3, S, S] that the stage-1 model writes without a language model, [B][num_return_sequences].
  * LAVIS searches with num_beams 3, max_length 30 and min_length 10, where [DEC] counts. Throws UserError for options
- * that make no sense and for a vocabulary without [DEC].
+ * that make no sense and for a model without [DEC] or the head for text generation.
  */
 std::vector<std::vector<Caption>> caption_pictures(RepresentationModel& representation, const at::Tensor& pixels,
                                                    const GenerationOptions& options);

@@ -41,6 +41,7 @@ struct RepresentationModel {
   std::unique_ptr<Tokenizer> tokenizer;
   ImageTransformOptions transform;  // of pictures in evaluation
   nlohmann::json config;            // of the run, or of the published folder
+  bool has_generation_head = true;  // false for folders of Hugging Face's retrieval class, which has none
 };
 
 /**
