@@ -36,6 +36,7 @@ FIXED = {
     "train.accumulation_steps": 1,
     "train.max_grad_norm": 0.0,
     "train.decay_temperature": True,
+    "train.precision": "float32",
 }
 
 

@@ -25,10 +25,12 @@ std::string reason() {
   return std::strerror(errno);
 }
 
-/** The first part of the key that the store does not agree with. */
+/** Throws UserError naming a part of the key that only one side has or that differs. */
 void check_key(const json& stored, const json& asked, const fs::path& folder) {
-  for (const auto& [name, value] : asked.items()) {
-    if (stored.contains(name) && stored[name] == value) continue;
+  json names = asked;
+  names.update(stored);
+  for (const auto& [name, value] : names.items()) {
+    if (stored.contains(name) && asked.contains(name) && stored[name] == asked[name]) continue;
     throw UserError("the feature cache in '" + folder.string() + "' was made with another '" + name +
                     "': delete the folder to fill it anew, or name another one");
   }

@@ -7,7 +7,7 @@
 namespace blip2 {
 
 at::Tensor matching_logits(const at::Tensor& per_query_logits) {
-  return per_query_logits.mean(1);
+  return at_least_float(per_query_logits).mean(1);
 }
 
 at::Tensor image_text_matching(const at::Tensor& logits, std::int64_t num_positives) {

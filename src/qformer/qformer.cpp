@@ -84,6 +84,10 @@ QFormerOutput QFormerImpl::forward(const QFormerInput& input, QFormerTrace* trac
   TORCH_CHECK(query_length == 0 || input.image_memory != nullptr,
               "Q-Former: queries need the pictures' keys and values");
 
+  TORCH_CHECK(input.prefix == nullptr || input.prefix->size() == layers_.size(), "Q-Former: expected a prefix of ",
+              layers_.size(), " layers, got ", input.prefix == nullptr ? 0 : input.prefix->size(),
+              "; activation checkpointing keeps none");
+
   const at::Tensor& given = query_length > 0 ? input.query_embeds : input.text_embeds;
   RowLayout layout(given.size(0), query_length, input.text_embeds.defined() ? input.text_embeds.size(1) : 0,
                    trace == nullptr ? input.text_mask : at::Tensor());

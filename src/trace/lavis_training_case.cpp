@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "blip2/checkpoint/module_state.h"
+#include "blip2/nn/linear.h"
 #include "blip2/train/layer_decay.h"
 #include "blip2/train/optimizer.h"
 #include "blip2/train/schedule.h"
@@ -91,13 +92,14 @@ void run_lavis_training(CaseRun& run) {
   RepresentationOptions settings;
   settings.decoder_start_id = model->options().qformer_config.vocab_size - 1;
   const std::int64_t size = run.input("batch_index").size(1);
+  const GradientsInPlace as_the_trainer_does;
   std::vector<at::Tensor> losses;
   std::vector<double> rates;
   for (std::int64_t i = 0; i < epochs * per_epoch; ++i) {
     rates.push_back(lavis_learning_rate(schedule, i / per_epoch, i % per_epoch, epochs));
     settings.negatives = HardNegatives{negatives[i].narrow(0, 0, size), negatives[i].narrow(0, size, size)};
-    const auto step = model->losses(batch_of(run, images, i), settings, single_process_group());
-    (step.total / static_cast<double>(accumulated)).backward();
+    const auto step = model->add_gradients(batch_of(run, images, i), settings, single_process_group(),
+                                           1.0 / static_cast<double>(accumulated));
     losses.push_back(torch::stack({step.total, step.contrastive, step.matching, step.generation}).detach());
     if ((i + 1) % accumulated == 0) {
       optimizer.step(rates.back());

@@ -32,13 +32,13 @@ FeatureCache::FeatureCache(const DataOptions& options, const VisionOptions& visi
   if (options.cached_views < 1 || options.cached_views > 1024) {
     throw UserError("data.cached_views must be from 1 to 1024, found " + std::to_string(options.cached_views));
   }
-  const nlohmann::json key = {{"weights", origin.fingerprint},
-                              {"vision_config", write_config(vision)},
-                              {"transform", write_config(options.transform)},
-                              {"pictures", fingerprint_of(source.annotations())},
-                              {"cached_views", options.cached_views},
-                              {"precision", train.precision},
-                              {"seed", train.seed}};
+  nlohmann::json key = {{"weights", origin.fingerprint},
+                        {"vision_config", write_config(vision)},
+                        {"transform", write_config(options.transform)},
+                        {"pictures", fingerprint_of(source.annotations())},
+                        {"cached_views", options.cached_views},
+                        {"seed", train.seed}};
+  if (train.precision != TrainerOptions().precision) key["precision"] = train.precision;
   const auto pictures = static_cast<std::int64_t>(source.annotations().size());
   store_ = std::make_shared<FeatureStore>(options.feature_cache, key, pictures * options.cached_views,
                                           std::vector<std::int64_t>{vision.num_patches() + 1, vision.hidden_size});

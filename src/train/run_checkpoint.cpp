@@ -121,6 +121,7 @@ void save_run_checkpoint(const fs::path& output, const RunState& state, const nl
   const nlohmann::json values = {{"step", state.step},
                                  {"skipped", state.skipped},
                                  {"skipped_in_row", state.skipped_in_row},
+                                 {"row_began", state.row_began},
                                  {"loss_scale", state.loss_scale},
                                  {"steps_without_overflow", state.steps_without_overflow}};
   NamedTensors rest;
@@ -156,7 +157,10 @@ RunState load_run_checkpoint(const fs::path& output) {
   state.step = take_count(values, "step", folder / kStateFile);
   state.skipped = take_count(values, "skipped", folder / kStateFile);
   state.skipped_in_row = take_count(values, "skipped_in_row", folder / kStateFile);
-  if (values.contains("loss_scale")) {  // runs from before there was float16 have none
+  // Runs from before there was float16 have none of these: their rows had no other steps in between.
+  state.row_began = values.contains("row_began") ? take_count(values, "row_began", folder / kStateFile)
+                                                 : state.step - state.skipped_in_row + 1;
+  if (values.contains("loss_scale")) {
     if (!values.at("loss_scale").is_number() || !(values.at("loss_scale").get<double>() > 0)) {
       throw UserError("'" + (folder / kStateFile).string() +
                       "' must hold a positive number 'loss_scale': it is not the state of a run, start over with "

@@ -66,6 +66,7 @@ Stage1Task::Stage1Task(const Stage1Options& options) : options_(options) {
   if (options_.text.tokenizer.empty()) {
     throw UserError("text.tokenizer names no folder: name one with vocab.txt, which build_vocabulary makes");
   }
+  check_options(options_.train);
   check_text(options_.text);
   torch::manual_seed(static_cast<std::uint64_t>(options_.train.seed));
   tokenizer_ = load_tokenizer(options_.text.tokenizer);

@@ -29,18 +29,29 @@ std::int64_t prompt_length(const Tokenizer& tokenizer, const std::string& prompt
   return prompt.empty() ? tokenizer.prefix_length() : static_cast<std::int64_t>(tokenizer.encode(prompt).size());
 }
 
-/** Throws UserError where no word of a caption would be trained on, or an option has no meaning. */
-void check_prompt(const Stage2Options& options, const Tokenizer& tokenizer, bool is_encoder_decoder) {
-  const TextOptions& text = options.text;
+/** Throws UserError where nothing but OPT's beginning token without a prompt could be meant. */
+void check_train_on_beginning(const Stage2Options& options, const Tokenizer& tokenizer, bool is_encoder_decoder) {
+  const auto refuse = [](const std::string& why) {
+    throw UserError("loss.train_on_beginning is true, but " + why + "; set it to false");
+  };
+  if (is_encoder_decoder) refuse("an encoder-decoder's answers have no beginning token");
+  if (tokenizer.prefix_length() == 0) refuse("this language model's texts have no beginning token");
+  if (!options.text.prompt.empty()) refuse("the beginning token of a text.prompt is not trained on, in LAVIS neither");
+}
+
+/** Throws UserError where OPT would be trained on no word of a caption, or T5's encoder would read too much. */
+void check_prompt(const TextOptions& text, const Tokenizer& tokenizer, bool is_encoder_decoder) {
+  const std::string limit = "text.max_length " + std::to_string(text.max_length);
   if (is_encoder_decoder) {
-    if (!options.loss.train_on_beginning) return;
-    throw UserError(
-        "loss.train_on_beginning is true, but an encoder-decoder's answers have no beginning token; set it to false");
+    const auto length = static_cast<std::int64_t>(tokenizer.encode(text.prompt).size());
+    if (length <= text.max_length) return;
+    throw UserError(limit + " is less than the " + std::to_string(length) +
+                    " tokens of text.prompt; raise it or shorten the prompt");
   }
   const std::int64_t length = prompt_length(tokenizer, text.prompt);
   if (length < text.max_length) return;
-  throw UserError("text.max_length " + std::to_string(text.max_length) + " leaves no room for a caption behind the " +
-                  std::to_string(length) + " tokens of its beginning and text.prompt; raise it or shorten the prompt");
+  throw UserError(limit + " leaves no room for a caption behind the " + std::to_string(length) +
+                  " tokens of its beginning and text.prompt; raise it or shorten the prompt");
 }
 
 }  // namespace
@@ -70,6 +81,7 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
     throw UserError(
         "language_model names no folder: name an OPT or FlanT5 folder or the output of train_language_model");
   }
+  check_options(options_.train);
   check_text(options_.text);
   if (!options_.text.tokenizer.empty()) {
     throw UserError("text.tokenizer is " + in_quotes(options_.text.tokenizer) +
@@ -87,7 +99,13 @@ Stage2Task::Stage2Task(const Stage2Options& options) : options_(options) {
   }
   model_.model->freeze(options_.loss.language_model_dropout);
   const LanguageModel& language_model = *model_.model->language_model;
-  check_prompt(options_, *model_.tokenizer, language_model.is_encoder_decoder());
+  if (language_model.is_encoder_decoder() && options_.train.precision == "float16") {
+    throw UserError("train.precision is float16, in which T5 overflows; choose bfloat16 or float32");
+  }
+  if (options_.loss.train_on_beginning) {
+    check_train_on_beginning(options_, *model_.tokenizer, language_model.is_encoder_decoder());
+  }
+  check_prompt(options_.text, *model_.tokenizer, language_model.is_encoder_decoder());
   const std::int64_t queries = model_.model->options().num_query_tokens;
   if (!language_model.is_encoder_decoder() && queries + options_.text.max_length > language_model.max_positions()) {
     throw UserError("text.max_length " + std::to_string(options_.text.max_length) + " and the " +

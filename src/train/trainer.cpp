@@ -28,26 +28,6 @@ void check_at_least(const char* name, std::int64_t value, std::int64_t least) {
                   std::to_string(value));
 }
 
-void check_options(const TrainerOptions& options, std::int64_t batches_per_epoch) {
-  check_at_least("steps", options.steps, 1);
-  check_at_least("accumulation_steps", options.accumulation_steps, 1);
-  check_at_least("log_every", options.log_every, 0);
-  check_at_least("validate_every", options.validate_every, 0);
-  check_at_least("checkpoint_every", options.checkpoint_every, 0);
-  check_at_least("keep_checkpoints", options.keep_checkpoints, 0);
-  check_at_least("max_skipped_steps", options.max_skipped_steps, 1);
-  check_at_least("record_steps", options.record_steps, 0);
-  check_at_least("threads", options.threads, 0);
-  if (!(options.max_grad_norm >= 0)) {
-    throw UserError("'max_grad_norm' must be 0 or more, found " + std::to_string(options.max_grad_norm));
-  }
-  check_schedule(options.schedule);
-  if (needs_epochs(options.schedule) && batches_per_epoch == 0) {
-    throw UserError("schedule '" + options.schedule.schedule +
-                    "' needs data with epochs: choose 'linear_warmup_cosine'");
-  }
-}
-
 at::Device device_of(const NamedTensors& parameters) {
   return parameters.empty() ? at::Device(at::kCPU) : parameters.begin()->second.device();
 }
@@ -101,6 +81,23 @@ void visit_fields(FieldVisitor& visitor, TrainerOptions& options) {
   visitor.field("threads", options.threads);
 }
 
+void check_options(const TrainerOptions& options) {
+  check_at_least("steps", options.steps, 1);
+  check_at_least("accumulation_steps", options.accumulation_steps, 1);
+  check_at_least("log_every", options.log_every, 0);
+  check_at_least("validate_every", options.validate_every, 0);
+  check_at_least("checkpoint_every", options.checkpoint_every, 0);
+  check_at_least("keep_checkpoints", options.keep_checkpoints, 0);
+  check_at_least("max_skipped_steps", options.max_skipped_steps, 1);
+  check_at_least("record_steps", options.record_steps, 0);
+  check_at_least("threads", options.threads, 0);
+  if (!(options.max_grad_norm >= 0)) {
+    throw UserError("'max_grad_norm' must be 0 or more, found " + std::to_string(options.max_grad_norm));
+  }
+  precision_from_name(options.precision);
+  check_schedule(options.schedule);
+}
+
 int exit_code(TrainResult result) {
   return result == TrainResult::kInterrupted ? kInterruptedExitCode : 0;
 }
@@ -114,7 +111,11 @@ Trainer::Trainer(TrainTask& task, const TrainerOptions& options, RunFolder run, 
                  [&task](const std::string& name) { return task.learning_rate_scale(name); }),
       precision_(precision_from_name(options.precision)),
       loss_scale_(precision_ == Precision::kFloat16) {
-  check_options(options_, task_.batches_per_epoch());
+  check_options(options_);
+  if (needs_epochs(options_.schedule) && task_.batches_per_epoch() == 0) {
+    throw UserError("schedule '" + options_.schedule.schedule +
+                    "' needs data with epochs: choose 'linear_warmup_cosine'");
+  }
   if (optimizer_.parameter_count() == 0) throw UserError("nothing to train: every parameter of the model is frozen");
   if (device_of(trainable_parameters(task_.module())).is_cpu() && !cpu_multiplies(precision_)) {
     progress_.say("this CPU does not multiply " + options_.precision + " itself: float32 would be faster");
@@ -152,6 +153,7 @@ void Trainer::start_or_resume() {
     step_ = saved_step_ = state.step;
     skipped_ = state.skipped;
     skipped_in_row_ = state.skipped_in_row;
+    row_began_ = state.row_began;
     progress_.say("resuming after step " + std::to_string(step_) + " from '" + checkpoint_folder(run_.output).string() +
                   "'");
   } else {
@@ -201,7 +203,7 @@ StepRecord Trainer::train_step() {
   optimize(record);                                                        // 4 optimise
   record.step = ++step_;
   if (step_ <= options_.record_steps) write_batches(batches, "recorded");
-  if (record.skipped && skipped_in_row_ == 1) write_batches(batches, "skipped");
+  if (record.skipped && row_began_ == step_) write_batches(batches, "skipped");
   record.seconds = seconds_since(start);
   return record;
 }
@@ -214,9 +216,11 @@ void Trainer::optimize(StepRecord& record) {
   record.skipped = !loss_is_finite || !std::isfinite(record.grad_norm);
   if (record.skipped) {
     // An overflow that a smaller scale may cure is float16's way of finding the scale, and no sign of trouble.
-    const bool finds_scale = loss_is_finite && loss_scale_.can_shrink() && skipped_in_row_ == 0;
-    if (!finds_scale) ++skipped_in_row_;
-    ++skipped_;
+    const bool finds_scale = loss_is_finite && loss_scale_.can_shrink();
+    if (!finds_scale) {
+      ++skipped_;
+      if (++skipped_in_row_ == 1) row_began_ = step_ + 1;
+    }
     loss_scale_.shrink();
   } else {
     optimizer_.step(record.learning_rate);
@@ -284,6 +288,7 @@ void Trainer::save_checkpoint() {
   state.step = step_;
   state.skipped = skipped_;
   state.skipped_in_row = skipped_in_row_;
+  state.row_began = row_began_;
   for (const auto& [name, parameter] : trainable_parameters(task_.module())) {
     state.parameters.emplace(name, parameter.detach());
   }
@@ -302,7 +307,7 @@ void Trainer::stop_when_hopeless() const {
   const std::string kept = saved_step_ >= 0 ? "the checkpoint of step " + std::to_string(saved_step_) +
                                                   " is kept in '" + checkpoint_folder(run_.output).string() + "'"
                                             : "no checkpoint was written yet";
-  const std::string batch = run_.output.string() + "/skipped/step-" + std::to_string(step_ - skipped_in_row_ + 1);
+  const std::string batch = run_.output.string() + "/skipped/step-" + std::to_string(row_began_);
   throw UserError("a loss or gradient was not finite in " + std::to_string(skipped_in_row_) +
                   " steps in a row, the last of them step " + std::to_string(step_) + ": " + kept +
                   "; look at the first batch ('" + batch +

@@ -7,6 +7,7 @@
 #include "blip2/losses/image_grounded_text.h"
 #include "blip2/losses/image_text_contrastive.h"
 #include "blip2/losses/image_text_matching.h"
+#include "blip2/nn/autocast.h"
 #include "support/reference.h"
 
 namespace blip2 {
@@ -38,6 +39,14 @@ ContrastiveInput contrastive_input() {
   input.all_text_features = input.text_features.clone();
   input.temperature = torch::tensor(0.5, kDouble);
   return input;
+}
+
+TEST(ImageTextContrastive, SimilaritiesAreNeverRounded) {
+  torch::manual_seed(4);
+  const at::Tensor images = torch::randn({3, 4, 64}), texts = torch::randn({5, 64});
+  const at::Tensor expected = best_query_similarity(images, texts);
+  const Autocast half(Precision::kBFloat16, at::kCPU);
+  EXPECT_TRUE(torch::equal(best_query_similarity(images, texts), expected));
 }
 
 TEST(ImageTextContrastive, GradientsEqualCentralDifferences) {

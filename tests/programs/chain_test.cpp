@@ -102,6 +102,21 @@ TEST(ProgramChain, TheLogHoldsEveryStep) {
   for (std::size_t i = 0; i < log.size(); ++i) EXPECT_EQ(json::parse(log[i]).at("step"), i + 1);
 }
 
+TEST(ProgramChain, HalfPrecisionLearnsAndIsValidated) {
+  world().vocabulary();
+  const std::string output = world().file("half");
+  const auto arguments = world().arguments(world().stage1_config(), output,
+                                           {"train.precision=bfloat16", "train.steps=2", "train.validate_every=1",
+                                            "data.validation=" + world().file("annotations.json")});
+  ASSERT_TRUE(succeeded(run("train_stage1", arguments)));
+  for (const auto& line : timeless_log(output)) {
+    const json step = json::parse(line);
+    EXPECT_TRUE(step.at("loss").is_number()) << line;
+    EXPECT_TRUE(step.at("validation").at("image_to_text_recall_at_1").is_number()) << line;
+  }
+  EXPECT_TRUE(succeeded(run("match", {"--model", output, "--text", "a", world().picture(0)})));
+}
+
 TEST(ProgramChain, TheSameSeedGivesTheSameFiles) {
   world().vocabulary();
   json config = world().stage1_config();

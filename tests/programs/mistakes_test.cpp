@@ -124,16 +124,37 @@ TEST(ProgramMistakes, StageTwoNamesWhatItLacks) {
                       "text.prompt; raise it or shorten the prompt"));
   EXPECT_TRUE(refuses("text.prompt=longer than any of the captions that were ever written",
                       "text.max_length 12 leaves no room for a caption behind the "));
+  EXPECT_TRUE(refuses("train.precision=fp16", "unknown precision 'fp16', expected float32, bfloat16 or float16"));
 }
 
-TEST(ProgramMistakes, AnEncoderDecoderHasNoBeginningToTrainOn) {
+TEST(ProgramMistakes, BadTrainingOptionsAreFoundBeforeAnythingIsLoaded) {
+  const auto arguments = world().arguments(world().stage1_config(), world().file("refused"),
+                                           {"train.precision=half", "data.feature_cache=" + world().file("no_cache")});
+  EXPECT_TRUE(failed(run("train_stage1", arguments), 2, "train_stage1", "unknown precision 'half'"));
+  EXPECT_FALSE(std::filesystem::exists(world().file("no_cache")));
+}
+
+TEST(ProgramMistakes, TheBeginningIsTrainedOnWithoutAPromptAlone) {
+  const auto arguments = world().arguments(world().stage2_config(), world().file("refused"),
+                                           {"text.prompt=a", "loss.train_on_beginning=true"});
+  EXPECT_TRUE(failed(run("train_stage2", arguments), 2, "train_stage2",
+                     "the beginning token of a text.prompt is not trained on, in LAVIS neither; set it to false"));
+}
+
+TEST(ProgramMistakes, WhatAnEncoderDecoderCannotDoIsRefused) {
   const std::filesystem::path data = BLIP2_TEST_DATA, model = world().file("t5");
   std::filesystem::copy(data / "lm/t5_relu_tied", model, std::filesystem::copy_options::recursive);
   std::filesystem::copy(data / "text/t5", model, std::filesystem::copy_options::recursive);
-  const auto arguments = world().arguments(world().stage2_config(), world().file("refused"),
-                                           {"language_model=" + model.string(), "loss.train_on_beginning=true"});
-  EXPECT_TRUE(failed(run("train_stage2", arguments), 2, "train_stage2",
-                     "loss.train_on_beginning is true, but an encoder-decoder's answers have no beginning token"));
+  const auto refuses = [&](const std::string& override, const std::string& part) {
+    const auto arguments = world().arguments(world().stage2_config(), world().file("refused"),
+                                             {"language_model=" + model.string(), override});
+    return failed(run("train_stage2", arguments), 2, "train_stage2", part);
+  };
+  EXPECT_TRUE(refuses("loss.train_on_beginning=true",
+                      "loss.train_on_beginning is true, but an encoder-decoder's answers have no beginning token"));
+  EXPECT_TRUE(refuses("train.precision=float16", "float16, in which T5 overflows; choose bfloat16 or float32"));
+  EXPECT_TRUE(refuses("text.prompt=longer than any of the captions that were ever written",
+                      "tokens of text.prompt; raise it or shorten the prompt"));
   EXPECT_FALSE(std::filesystem::exists(world().file("refused")));
 }
 

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "blip2/core/config.h"
 #include "blip2/image/image.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -106,7 +107,12 @@ TEST_F(FeatureCacheTest, RefusesAStaleCache) {
 
 TEST_F(FeatureCacheTest, RefusesACacheOfAnotherPrecision) {
   run(1);
+  EXPECT_FALSE(load_json(options_.feature_cache + "/cache.json").contains("precision"));  // as older caches
   train_.precision = "bfloat16";
+  EXPECT_USER_ERROR(run(1), "was made with another 'precision'");
+  options_.feature_cache += "-half";
+  run(1);
+  train_.precision = "float32";
   EXPECT_USER_ERROR(run(1), "was made with another 'precision'");
 }
 

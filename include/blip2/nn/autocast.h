@@ -1,5 +1,6 @@
 // Half precision for matrix products alone: while an Autocast lives, linear layers and attention multiply in bfloat16
-// or float16, and weights, sums, norms and losses stay float32 (Micikevicius et al. 2018). LibTorch's autocast with two
+// or float16, and weights, residual sums and losses stay float32 (Micikevicius et al. 2018). A softmax or norm right
+// behind a product takes and gives half precision on the CPU, with float32 inside. LibTorch's autocast with two
 // differences: nothing is cached, so that a pass can be differentiated in parts, and what must not be rounded says so
 // (FullPrecision).
 #pragma once

@@ -1,7 +1,8 @@
 // The linear layer of every model here. Beside torch::nn::Linear's weights in the dtype of the computation it computes
 // in float32 with weights that are kept narrower: bfloat16 or float16 as files hold them, exact and half the memory, or
-// rounded to int8 or int4. Narrow weights, and float32 ones where few rows are read (the token steps of decoding), have
-// loops of their own that run at the speed of the memory; large float32 products are left to the library's GEMM.
+// rounded to int8 or int4. Integers always, and floating weights where few rows are read (the token steps of decoding),
+// have loops of their own that run at the speed of the memory; larger products are left to the library's GEMM. How many
+// rows are few depends on the processor's loops (cpu_kernels.h).
 #pragma once
 
 #include <torch/nn/module.h>
@@ -16,8 +17,9 @@
 namespace blip2 {
 
 /**
- * x [..., in] times weight [out, in] transposed, plus bias [out] (may be undefined) -> [..., out] in the dtype of x.
- * A weight of another floating dtype is widened on the way. Where gradients are recorded it is torch's own.
+ * x [..., in] times weight [out, in] transposed, plus bias [out] (may be undefined) -> [..., out] in the dtype of x, or
+ * in half precision within an Autocast. A weight of another floating dtype is converted on the way, and never kept so
+ * for the backward pass where it is frozen.
  */
 at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 

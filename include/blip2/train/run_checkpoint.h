@@ -20,8 +20,8 @@ namespace blip2 {
 struct RunState {
   /** Finished optimizer steps. */
   std::int64_t step = 0;
-  std::int64_t skipped = 0;
-  std::int64_t skipped_in_row = 0;
+  /** Steps skipped in trouble (TrainerOptions), those of them since a step was taken, and the first of these. */
+  std::int64_t skipped = 0, skipped_in_row = 0, row_began = 0;
   /** The trained parameters. */
   NamedTensors parameters;
   NamedTensors optimizer;

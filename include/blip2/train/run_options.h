@@ -31,7 +31,7 @@ void visit_fields(FieldVisitor& visitor, DataOptions& options);
 struct TextOptions {
   std::string tokenizer;         // stage 1: folder with vocab.txt; stage 2 has its language model's and takes none
   std::int64_t max_length = 32;  // tokens, special ones included
-  std::string prompt;            // stage 2: stands in front of every caption and is not trained on
+  std::string prompt;            // stage 2: OPT continues it with the caption, T5's encoder reads it
 };
 
 void visit_fields(FieldVisitor& visitor, TextOptions& options);

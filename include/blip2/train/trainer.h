@@ -41,7 +41,8 @@ struct TrainerOptions {
   /**
    * What matrix products are computed in: "float32", "bfloat16" or "float16" (nn/autocast.h). Weights, optimizer and
    * losses are float32 in every case. With float16 a step whose gradient overflows is skipped and halves the loss scale
-   * (loss_scale.h); only where the scale is down at 1 does it count among `max_skipped_steps`.
+   * (loss_scale.h). That is no trouble, unless the scale is down at 1: only then is it counted, among
+   * `max_skipped_steps` and at the end, and its batch written.
    */
   std::string precision = "float32";
   /** Layers are computed again in the backward pass instead of kept: less memory, the same numbers, more time. */
@@ -70,6 +71,9 @@ struct TrainerOptions {
 
 /** One flat section: `schedule` and `optimizer` stand for their fields. */
 void visit_fields(FieldVisitor& visitor, TrainerOptions& options);
+
+/** Throws UserError naming an option that is out of range; tasks ask it before they load anything. */
+void check_options(const TrainerOptions& options);
 
 /** Where a run lives and how it starts. */
 struct RunFolder {
@@ -135,7 +139,8 @@ class Trainer {
   std::int64_t step_ = 0;
   std::int64_t saved_step_ = -1;
   std::int64_t skipped_ = 0;
-  std::int64_t skipped_in_row_ = 0;
+  std::int64_t skipped_in_row_ = 0;  // since a step was taken
+  std::int64_t row_began_ = 0;       // the first step of these
 };
 
 }  // namespace blip2
