@@ -2,7 +2,7 @@
 """Times a training step of stage 1 beside LAVIS's, in turn on the same machine, and prints one table.
 
     LAVIS_PATH=... BERT_VOCAB=... scripts/benchmark_stage1.py --lavis lavis_step_benchmark.py [--preset small]
-        [--batch 8] [--rounds 3] [--steps 4] [--threads 2] [--python PYTHON]
+        [--batch 8] [--rounds 3] [--steps 4] [--threads 2] [--precision bfloat16] [--python PYTHON]
 
 lavis_step_benchmark.py times LAVIS's own step (forward, backward, AdamW) and prints one JSON line with `s_step` and
 `peak_rss_mb`; it needs torch, transformers 4.33, timm 0.4.12 and the unpacked package of
@@ -29,10 +29,11 @@ def run(command):
     return json.loads(lines[-1])
 
 
-def ours(args, cached):
+def ours(args, cached, precision):
     result = run([str(args.bin / "stage1_step_benchmark"), "--preset", args.preset, "--batch", str(args.batch),
                   "--steps", str(args.steps), "--threads", str(args.threads),
-                  "--tokenizer", str(pathlib.Path(os.environ["BERT_VOCAB"]).parent)] + (["--cached"] if cached else []))
+                  "--precision", precision, "--tokenizer", str(pathlib.Path(os.environ["BERT_VOCAB"]).parent)] +
+                 (["--cached"] if cached else []))
     result["steps"] = [r["step_s"] for r in result["runs"][1:]]
     return result
 
@@ -63,17 +64,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", action="append", default=[], choices=["bfloat16", "float16"],
+                        help="ours in this precision too; LAVIS has float32 alone on a CPU")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build" / "bin")
     args = parser.parse_args()
     if "BERT_VOCAB" not in os.environ or "LAVIS_PATH" not in os.environ:
         parser.error("set LAVIS_PATH and BERT_VOCAB, see --help")
-    names = ["LAVIS", "blip2", "blip2, cached"]
+    ways = {f"blip2, {precision}{', cached' * cached}": (cached, precision)
+            for precision in ["float32"] + args.precision for cached in (False, True)}
+    names = ["LAVIS", *ways]
     results = {name: [] for name in names}
     for _ in range(args.rounds):
         results["LAVIS"].append(lavis(args))
-        results["blip2"].append(ours(args, cached=False))
-        results["blip2, cached"].append(ours(args, cached=True))
+        for name, (cached, precision) in ways.items():
+            results[name].append(ours(args, cached, precision))
     peer = statistics.median(s for r in results["LAVIS"] for s in r["steps"])
     peer_memory = max(r["peak_rss_mb"] for r in results["LAVIS"])
     for name in names:
