@@ -8,6 +8,7 @@
 
 #include "blip2/core/weight_memory.h"
 #include "blip2/nn/autocast.h"
+#include "nn/float_product.h"
 #include "nn/integer_product.h"
 
 namespace blip2 {
@@ -49,6 +50,14 @@ at::Tensor with_shape_of(const at::Tensor& y, const at::Tensor& x) {
   return y.view(shape);
 }
 
+/** Rows of x up to which float loops of our own beat oneDNN's, which multiplies many rows faster than MKL. */
+constexpr std::int64_t kMostFloatRows = 32, kMostNarrowRows = 64;
+
+std::int64_t most_rows_of_own_loops(const at::Tensor& x, bool narrow) {
+  const std::int64_t beside_mkl = narrow ? cpu_kernels().most_narrow_rows : cpu_kernels().most_float_rows;
+  return multiplies_with_onednn(x) ? std::min(beside_mkl, narrow ? kMostNarrowRows : kMostFloatRows) : beside_mkl;
+}
+
 /** Whether the product is one for the loops of cpu_kernels.h. */
 bool has_own_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const std::int64_t rows = x.numel() / std::max<std::int64_t>(1, x.size(-1));
@@ -57,18 +66,30 @@ bool has_own_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tens
                         x.size(-1) == weight.size(1) && rows > 0 && float_kernel(weight.scalar_type()) != nullptr &&
                         (!bias.defined() || bias.scalar_type() == at::kFloat) && !records_gradients(x, weight, bias) &&
                         product_dtype(x) == at::kFloat;
-  return possible && rows <= (narrow ? cpu_kernels().most_narrow_rows : cpu_kernels().most_float_rows);
+  return possible && rows <= most_rows_of_own_loops(x, narrow);
 }
 
-/** left times right, added to the gradient of a leaf, whose dtype it takes. */
-void add_gradient(at::Tensor parameter, const at::Tensor& left, const at::Tensor& right) {
-  at::Tensor& gradient = parameter.mutable_grad();
+/**
+ * A weight as a factor of a product in `dtype`, until the next is asked for: widened on the CPU into room that is kept,
+ * because the kernel takes longer to find fresh memory than a product with a picture's rows.
+ */
+at::Tensor as_factor(const at::Tensor& weight, at::ScalarType dtype) {
+  if (!weight.is_cpu() || dtype != at::kFloat || weight.scalar_type() == dtype) return weight.to(dtype);
+  thread_local at::Tensor room;
+  if (!room.defined() || room.numel() < weight.numel()) room = at::empty({weight.numel()}, dtype);
+  return room.narrow(0, 0, weight.numel()).view(weight.sizes()).copy_(weight);
+}
+
+/** The product of y's gradient [rows, out] and x [rows, in], added to the gradient of a weight, whose dtype it takes.
+ */
+void add_gradient(at::Tensor weight, const at::Tensor& of_y, const at::Tensor& x) {
+  at::Tensor& gradient = weight.mutable_grad();
   if (!gradient.defined()) {
-    gradient = left.mm(right).to(parameter.scalar_type());
-  } else if (gradient.scalar_type() == left.scalar_type()) {
-    gradient.addmm_(left, right);
+    gradient = product(of_y.t(), x.t()).to(weight.scalar_type());
+  } else if (gradient.scalar_type() == of_y.scalar_type()) {
+    add_product(gradient, of_y.t(), x.t());
   } else {
-    gradient.add_(left.mm(right));
+    gradient.add_(of_y.t().mm(x));
   }
 }
 
@@ -76,7 +97,12 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, at::IntArrayRef shape) {
-  return gradient.mm(weight.to(gradient.scalar_type())).view(shape);
+  return product(gradient, as_factor(weight, gradient.scalar_type()).t()).view(shape);
+}
+
+/** The product of any number of dimensions that nobody records. */
+at::Tensor unrecorded_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return with_shape_of(product(flattened(x), weight, bias), x);
 }
 
 /** A product in `dtype` whose backward pass adds to the leaves' `grad` in place (GradientsInPlace). */
@@ -87,14 +113,14 @@ class InPlaceLinear : public torch::autograd::Function<InPlaceLinear> {
     const FullPrecision as_given;
     const at::Tensor rows = x.to(dtype);
     context->save_for_backward({rows, weight, bias});
-    return at::linear(rows, weight.to(dtype), bias.to(dtype));
+    return unrecorded_product(rows, weight.to(dtype), bias.to(dtype));
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
     const at::Tensor gradient = flattened(gradients[0]);
-    add_gradient(weight, gradient.t(), flattened(x));
+    add_gradient(weight, gradient, flattened(x));
     const at::Tensor sum = gradient.sum(0, /*keepdim=*/false, bias.scalar_type());
     at::Tensor& of_bias = bias.mutable_grad();
     of_bias = of_bias.defined() ? of_bias.add_(sum) : sum;
@@ -104,7 +130,7 @@ class InPlaceLinear : public torch::autograd::Function<InPlaceLinear> {
   }
 };
 
-/** A product with a frozen weight that is kept narrower than it is computed: it is never kept widened. */
+/** A product with a frozen weight: one that is narrower than the product is never kept widened. */
 class FrozenLinear : public torch::autograd::Function<FrozenLinear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -147,10 +173,13 @@ at::Tensor apply_linear(const at::Tensor& x, const at::Tensor& weight, const at:
   const bool is_frozen = at::GradMode::is_enabled() && learns(x) && !learns(weight) && !learns(bias);
   std::optional<at::Tensor> added;
   if (bias.defined()) added = bias;
-  if (is_frozen && weight.scalar_type() != dtype) return FrozenLinear::apply(x, weight, added, dtype);
+  if (is_frozen && (weight.scalar_type() != dtype || multiplies_with_onednn(x))) {
+    return FrozenLinear::apply(x, weight, added, dtype);
+  }
   if (added) added = bias.to(dtype);
   const FullPrecision as_given;
-  return at::linear(x.to(dtype), weight.to(dtype), added);
+  if (records_gradients(x, weight, bias)) return at::linear(x.to(dtype), weight.to(dtype), added);
+  return unrecorded_product(x.to(dtype), as_factor(weight, dtype), added.value_or(at::Tensor()));
 }
 
 int& GradientsInPlace::depth() {

@@ -95,11 +95,13 @@ TEST(Linear, NarrowWeightsGiveTheWideResult) {
   torch::manual_seed(3);
   const torch::NoGradGuard no_grad;
   const at::Tensor weight = torch::randn({70, 200}).to(at::kBFloat16), bias = torch::randn({70});
+  // 200 products of numbers around 1 are summed one behind the other by some libraries, in blocks by others.
+  constexpr double kRounding = 6e-5;
   for (const std::int64_t rows : {1, 6, 33, 700}) {
     const at::Tensor x = torch::randn({rows, 200});
     const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
-    EXPECT_LT(largest_difference(apply_linear(x, weight, bias), expected), 3e-5) << rows;
-    EXPECT_LT(largest_difference(apply_linear(x, weight.to(at::kFloat), bias), expected), 3e-5) << rows;
+    EXPECT_LT(largest_difference(apply_linear(x, weight, bias), expected), kRounding) << rows;
+    EXPECT_LT(largest_difference(apply_linear(x, weight.to(at::kFloat), bias), expected), kRounding) << rows;
   }
 }
 
