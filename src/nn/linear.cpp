@@ -76,12 +76,14 @@ bool has_own_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tens
 at::Tensor as_factor(const at::Tensor& weight, at::ScalarType dtype) {
   if (!weight.is_cpu() || dtype != at::kFloat || weight.scalar_type() == dtype) return weight.to(dtype);
   thread_local at::Tensor room;
-  if (!room.defined() || room.numel() < weight.numel()) room = at::empty({weight.numel()}, dtype);
+  if (!room.defined() || room.numel() < weight.numel()) {
+    const c10::InferenceMode off(false);  // or it could not be written to outside of one
+    room = at::empty({weight.numel()}, dtype);
+  }
   return room.narrow(0, 0, weight.numel()).view(weight.sizes()).copy_(weight);
 }
 
-/** The product of y's gradient [rows, out] and x [rows, in], added to the gradient of a weight, whose dtype it takes.
- */
+/** y's gradient [rows, out] times x [rows, in], added to the gradient of a weight, whose dtype it takes. */
 void add_gradient(at::Tensor weight, const at::Tensor& of_y, const at::Tensor& x) {
   at::Tensor& gradient = weight.mutable_grad();
   if (!gradient.defined()) {

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "nn/cpu_kernels.h"
 
@@ -103,6 +104,24 @@ TEST(Linear, NarrowWeightsGiveTheWideResult) {
     EXPECT_LT(largest_difference(apply_linear(x, weight, bias), expected), kRounding) << rows;
     EXPECT_LT(largest_difference(apply_linear(x, weight.to(at::kFloat), bias), expected), kRounding) << rows;
   }
+}
+
+TEST(Linear, NarrowWeightsAreWidenedInsideAndOutsideOfInferenceMode) {
+  torch::manual_seed(3);
+  const at::Tensor weight = torch::randn({70, 200}).to(at::kBFloat16), larger = torch::randn({90, 300}).to(at::kHalf);
+  std::thread fresh([&] {  // its room for widened weights is made within the mode
+    {
+      const c10::InferenceMode inference;
+      apply_linear(torch::randn({300, 200}), weight);
+    }
+    const torch::NoGradGuard no_grad;
+    for (const at::Tensor& w : {weight, larger, weight}) {
+      const at::Tensor x = torch::randn({300, w.size(1)});
+      const at::Tensor expected = at::linear(x.to(at::kDouble), w.to(at::kDouble));
+      EXPECT_LT(largest_difference(apply_linear(x, w), expected), 1e-4);
+    }
+  });
+  fresh.join();
 }
 
 TEST(Linear, RecordsGradientsAsTorchDoes) {
