@@ -6,27 +6,17 @@
 namespace blip2 {
 namespace {
 
-/** An operator of LibTorch that has no function in C++; none where LibTorch was built without oneDNN. */
-std::optional<c10::OperatorHandle> find_operator(const char* overload) {
-  return c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", overload});
+/** oneDNN's product, an operator without a function in C++; none where LibTorch was built without oneDNN. */
+std::optional<c10::OperatorHandle> find_operator() {
+  return c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
 }
 
 bool processor_wants_onednn() {
 #if defined(__x86_64__)
-  return __builtin_cpu_is("intel") == 0 && __builtin_cpu_supports("avx512f") != 0 && find_operator("") &&
-         find_operator("binary");
+  return __builtin_cpu_is("intel") == 0 && __builtin_cpu_supports("avx512f") != 0 && find_operator();
 #else
   return false;
 #endif
-}
-
-at::Tensor call(const c10::OperatorHandle& handle, torch::jit::Stack arguments) {
-  handle.callBoxed(arguments);
-  return arguments.at(0).toTensor();
-}
-
-c10::IValue optional(const at::Tensor& tensor) {
-  return tensor.defined() ? c10::IValue(tensor) : c10::IValue();
 }
 
 }  // namespace
@@ -40,12 +30,14 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   if (!multiplies_with_onednn(x) || x.numel() == 0) {
     return at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
   }
-  static const c10::OperatorHandle handle = *find_operator("");
-  const c10::List<std::optional<at::Scalar>> no_numbers;
-  return call(handle, {x, weight, optional(bias), "none", no_numbers, ""});
+  static const c10::OperatorHandle handle = *find_operator();
+  const c10::IValue added = bias.defined() ? c10::IValue(bias) : c10::IValue();
+  torch::jit::Stack stack = {x, weight, added, "none", c10::List<std::optional<at::Scalar>>(), ""};
+  handle.callBoxed(stack);
+  return stack.at(0).toTensor();
 }
 
-void add_product(at::Tensor& sum, const at::Tensor& x, const at::Tensor& weight) {
+void add_product(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& weight) {
   if (!multiplies_with_onednn(x) || x.numel() == 0) {
     sum.addmm_(x, weight.t());
     return;

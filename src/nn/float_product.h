@@ -13,7 +13,7 @@ bool multiplies_with_onednn(const at::Tensor& x);
 /** x [rows, in] times weight [out, in] transposed, plus bias [out] (may be undefined), of one dtype -> [rows, out]. */
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 
-/** sum [rows, out] with x [rows, in] times weight [out, in] transposed added, in its place or in a new one. */
-void add_product(at::Tensor& sum, const at::Tensor& x, const at::Tensor& weight);
+/** Adds x [rows, in] times weight [out, in] transposed to sum [rows, out], in its place. */
+void add_product(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& weight);
 
 }  // namespace blip2

@@ -158,8 +158,11 @@ RunState load_run_checkpoint(const fs::path& output) {
   state.skipped = take_count(values, "skipped", folder / kStateFile);
   state.skipped_in_row = take_count(values, "skipped_in_row", folder / kStateFile);
   // Runs from before there was float16 have none of these: their rows had no other steps in between.
-  state.row_began = values.contains("row_began") ? take_count(values, "row_began", folder / kStateFile)
-                                                 : state.step - state.skipped_in_row + 1;
+  if (values.contains("row_began")) {
+    state.row_began = take_count(values, "row_began", folder / kStateFile);
+  } else if (state.skipped_in_row > 0) {
+    state.row_began = state.step - state.skipped_in_row + 1;
+  }
   if (values.contains("loss_scale")) {
     if (!values.at("loss_scale").is_number() || !(values.at("loss_scale").get<double>() > 0)) {
       throw UserError("'" + (folder / kStateFile).string() +

@@ -12,6 +12,21 @@
 namespace blip2 {
 namespace {
 
+/** What one of two ranks has of four pictures: its texts, cut to `length`, and its negatives. */
+std::pair<RepresentationBatch, RepresentationOptions> half_of(const RepresentationBatch& all,
+                                                              const RepresentationOptions& options, std::int64_t rank,
+                                                              std::int64_t length) {
+  const std::int64_t first = 2 * rank;
+  RepresentationBatch batch;
+  batch.pixels = all.pixels.narrow(0, first, 2);
+  batch.text = {all.text.ids.narrow(0, first, 2).narrow(1, 0, length),
+                all.text.mask.narrow(0, first, 2).narrow(1, 0, length)};
+  RepresentationOptions own = options;
+  own.negatives->image_rows = own.negatives->image_rows.narrow(0, first, 2);
+  own.negatives->text_rows = own.negatives->text_rows.narrow(0, first, 2);
+  return {batch, own};
+}
+
 /** Both ranks of the reference case, each in one pass or differentiated in parts as training does. */
 void expect_two_ranks(bool in_parts) {
   SCOPED_TRACE(in_parts ? "in parts" : "as a whole");
@@ -20,13 +35,7 @@ void expect_two_ranks(bool in_parts) {
   const RepresentationBatch all = reference_batch();
   std::mutex mutex;
   run_thread_group(2, [&](const std::shared_ptr<ProcessGroup>& group) {
-    const std::int64_t first = 2 * group->rank();
-    RepresentationBatch batch;
-    batch.pixels = all.pixels.narrow(0, first, 2);
-    batch.text = {all.text.ids.narrow(0, first, 2), all.text.mask.narrow(0, first, 2)};
-    RepresentationOptions options = reference_settings(single);
-    options.negatives->image_rows = options.negatives->image_rows.narrow(0, first, 2);
-    options.negatives->text_rows = options.negatives->text_rows.narrow(0, first, 2);
+    const auto [batch, options] = half_of(all, reference_settings(single), group->rank(), all.text.ids.size(1));
     Blip2QFormer model = reference_model();
     RepresentationLosses losses;
     if (in_parts) {
@@ -142,14 +151,7 @@ TEST(Blip2QFormerGradients, RanksWithTextsOfDifferentLengthEqualOneRank) {
   std::mutex mutex;
   double total = 0;
   run_thread_group(2, [&](const std::shared_ptr<ProcessGroup>& group) {
-    const std::int64_t first = 2 * group->rank(), length = group->rank() == 0 ? all.text.ids.size(1) : 4;
-    RepresentationBatch batch;
-    batch.pixels = all.pixels.narrow(0, first, 2);
-    batch.text = {all.text.ids.narrow(0, first, 2).narrow(1, 0, length),
-                  all.text.mask.narrow(0, first, 2).narrow(1, 0, length)};
-    RepresentationOptions own = options;
-    own.negatives->image_rows = own.negatives->image_rows.narrow(0, first, 2);
-    own.negatives->text_rows = own.negatives->text_rows.narrow(0, first, 2);
+    const auto [batch, own] = half_of(all, options, group->rank(), group->rank() == 0 ? all.text.ids.size(1) : 4);
     const auto losses = reference_model()->add_gradients(batch, own, group);
     const std::lock_guard lock(mutex);
     total += (losses.contrastive + losses.matching).item<double>() / 2;
